@@ -1,0 +1,2 @@
+// Package ticketing is the typed front of a service's events.
+package ticketing

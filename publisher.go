@@ -1,0 +1,219 @@
+package ticketing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Publisher publishes events of one type. Its methods may be called
+// concurrently. It holds no connection: closing is the Sender's business.
+//
+// A service that publishes one event may embed a Publisher; one that publishes
+// several uses named fields, or embeds aliases such as those of package
+// events.
+type Publisher[E Event] struct {
+	sender  Sender
+	subject Subject
+	codec   Codec
+	onError func(*Message, error)
+}
+
+// PublisherOptions configures a [Publisher]. Nil and the zero value are good.
+type PublisherOptions struct {
+	// Codec encodes the event. Default [JSON].
+	Codec Codec
+	// OnError hears of every failed PublishAsync, on any goroutine; it must
+	// not block. The error is a [*PublishError]. Default: an error line to
+	// Logger, without the payload.
+	OnError func(m *Message, err error)
+	// Logger is used where OnError is nil. Default [slog.Default].
+	Logger *slog.Logger
+}
+
+// NewPublisher returns a Publisher of E over s. It panics when E is a pointer
+// or an interface, when E's subject is invalid, and when s is nil: all three
+// are mistakes in the program.
+func NewPublisher[E Event](s Sender, opts *PublisherOptions) *Publisher[E] {
+	subject := subjectOf[E]("NewPublisher")
+	if s == nil {
+		panic(fmt.Sprintf("ticketing: NewPublisher[%T]: the sender is nil", *new(E)))
+	}
+	var o PublisherOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.Codec == nil {
+		o.Codec = JSON
+	}
+	if o.OnError == nil {
+		o.OnError = logFailedPublish(o.Logger)
+	}
+	return &Publisher[E]{sender: s, subject: subject, codec: o.Codec, onError: o.OnError}
+}
+
+func logFailedPublish(log *slog.Logger) func(*Message, error) {
+	return func(m *Message, err error) {
+		l := log
+		if l == nil {
+			l = slog.Default()
+		}
+		l.Error("event not published", "subject", m.Subject, "id", m.ID, "error", err)
+	}
+}
+
+// Via returns a Publisher that sends the same events by another road, such as
+// an outbox transaction. p is unchanged.
+func (p *Publisher[E]) Via(s Sender) *Publisher[E] {
+	if s == nil {
+		panic(fmt.Sprintf("ticketing: Publisher[%T].Via: the sender is nil", *new(E)))
+	}
+	q := *p
+	q.sender = s
+	return &q
+}
+
+// PublishOption changes one publish.
+type PublishOption func(*Message)
+
+// WithID publishes the event under an id of the caller's instead of a new
+// UUIDv7: the id of an earlier try whose outcome is unknown
+// ([PublishError.ID]), or one that the caller derives. An empty id is ignored.
+func WithID(id string) PublishOption {
+	return func(m *Message) {
+		if id != "" {
+			m.ID = id
+		}
+	}
+}
+
+// WithHeader adds a header value. JetStream carries headers, NATS Streaming
+// does not. A name or value that cannot stand in a header (control characters,
+// a colon or space in the name) makes the publish fail with
+// [ErrInvalidEvent].
+func WithHeader(name, value string) PublishOption {
+	return func(m *Message) {
+		if m.Header == nil {
+			m.Header = make(map[string][]string, 1)
+		}
+		m.Header[name] = append(m.Header[name], value)
+	}
+}
+
+// Publish sends e and waits until the broker, or the transaction it goes
+// through, holds it. A nil result means just that. Otherwise the error is a
+// [*PublishError] that says what is known. It honours ctx in every state; when
+// ctx ends after the event was handed to the connection the outcome is
+// [ErrUnknown]. A ctx without a deadline is bounded by the sender's own
+// timeout.
+func (p *Publisher[E]) Publish(ctx context.Context, e E, opts ...PublishOption) error {
+	m := new(Message)
+	if err := p.encode(ctx, m, &e, opts); err != nil {
+		return err
+	}
+	w := waiters.Get().(*waiter)
+	p.sender.Send(ctx, m, w.done)
+	select {
+	case err := <-w.result:
+		waiters.Put(w)
+		return publishError(m, err)
+	default:
+	}
+	select {
+	case err := <-w.result:
+		waiters.Put(w)
+		return publishError(m, err)
+	case <-ctx.Done():
+		// The waiter is not reused: done is still to come.
+		return NewPublishError(OutcomeUnknown, m, context.Cause(ctx))
+	}
+}
+
+// waiter receives one completion. It is pooled with its method value, so that
+// waiting costs no allocation.
+type waiter struct {
+	result chan error
+	done   func(error)
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{result: make(chan error, 1)}
+	w.done = func(err error) { w.result <- err }
+	return w
+}}
+
+// PublishAsync sends e without waiting for the broker: it may block for a
+// place in the sender's window, never past ctx, and ctx bounds nothing else,
+// so that the end of a request does not cancel its event. The [Receipt] tells
+// the outcome; a failure goes to [PublisherOptions].OnError in any case.
+func (p *Publisher[E]) PublishAsync(ctx context.Context, e E, opts ...PublishOption) *Receipt {
+	r := &Receipt{onError: p.onError}
+	if err := p.encode(ctx, &r.msg, &e, opts); err != nil {
+		r.complete(err)
+		return r
+	}
+	p.sender.Send(ctx, &r.msg, r.complete)
+	return r
+}
+
+var (
+	errNilContext = errors.New("the context is nil")
+	errNoSender   = errors.New("the Publisher was not made by NewPublisher")
+)
+
+// encode fills m in from the event and the options.
+func (p *Publisher[E]) encode(ctx context.Context, m *Message, e *E, opts []PublishOption) error {
+	m.Subject = p.subject
+	for _, opt := range opts {
+		opt(m)
+	}
+	// The caller's options set the id and headers; the rest is ours.
+	m.Subject = p.subject
+	if m.ID == "" {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return NewPublishError(OutcomeNotSent, m, err)
+		}
+		m.ID = id.String()
+	}
+	switch {
+	case p.sender == nil:
+		return NewPublishError(OutcomeNotSent, m, errNoSender)
+	case ctx == nil:
+		return NewPublishError(OutcomeNotSent, m, errNilContext)
+	case ctx.Err() != nil:
+		return NewPublishError(OutcomeNotSent, m, context.Cause(ctx))
+	}
+	if s := (*e).Subject(); s != p.subject {
+		return invalidEvent(m, fmt.Errorf("%w: %T has subject %q, this value says %q", ErrInvalidSubject, *e, p.subject, s))
+	}
+	data, err := p.codec.Marshal(e)
+	if err != nil {
+		return invalidEvent(m, fmt.Errorf("cannot encode %T: %w", *e, err))
+	}
+	m.Data = data
+	m.Key = keyOf(e)
+	m.Time = time.Now()
+	return nil
+}
+
+func invalidEvent(m *Message, err error) error {
+	return NewPublishError(OutcomeRejected, m, fmt.Errorf("%w: %w", ErrInvalidEvent, err))
+}
+
+// publishError turns a sender's result into what Publish promises.
+func publishError(m *Message, err error) error {
+	if err == nil {
+		return nil
+	}
+	var pe *PublishError
+	if errors.As(err, &pe) {
+		return err
+	}
+	return NewPublishError(OutcomeUnknown, m, err)
+}
