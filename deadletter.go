@@ -1,0 +1,155 @@
+package ticketing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Headers that a dead letter has besides those the event came with. NATS
+// Streaming carries none of them.
+const (
+	HeaderDeadReason   = "Ticketing-Dead-Reason"   // the last error, on one line, cut at 1 KiB
+	HeaderDeadAttempts = "Ticketing-Dead-Attempts" // how often the event was tried
+	HeaderDeadGroup    = "Ticketing-Dead-Group"    // whose handler failed
+	HeaderDeadSubject  = "Ticketing-Dead-Subject"  // where the event was published
+	HeaderDeadSequence = "Ticketing-Dead-Sequence" // its position there
+	HeaderDeadTime     = "Ticketing-Dead-Time"     // when it was stored there, RFC 3339
+)
+
+// DeadLetterPrefix is the first token of the subjects that dead letters are
+// stored under.
+const DeadLetterPrefix = "dead"
+
+// DeadLetterSubject is where a listener's dead letters go:
+// dead.<group>.<subject>.
+func DeadLetterSubject(group string, s Subject) Subject {
+	return Subject(DeadLetterPrefix + "." + group + "." + string(s))
+}
+
+// DeadLetter is an event that its group cannot handle.
+type DeadLetter struct {
+	Inbound  *Inbound // the event as it arrived; it is settled
+	Group    string
+	Subject  Subject // where it is stored now
+	Attempts int     // zero when it could not even be decoded
+	Err      error   // why
+}
+
+// checkDeadLetters finds out whether dead letters have a place, before there
+// are any: an event that can neither be handled nor put away fills the window.
+func (r *run) checkDeadLetters(ctx context.Context) error {
+	sender := r.opts.DeadLetters
+	if sender == nil {
+		return fmt.Errorf("%w: the receiver is no Sender, so set ListenerOptions.DeadLetters", ErrNoDeadLetters)
+	}
+	subject := DeadLetterSubject(r.sub.Group, r.sub.Subject)
+	if err := subject.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoDeadLetters, err)
+	}
+	checker, ok := sender.(SubjectChecker)
+	if !ok {
+		return nil
+	}
+	switch err := checker.CheckSubject(ctx, subject); {
+	case errors.Is(err, ErrNoStream):
+		return fmt.Errorf("%w: %w", ErrNoDeadLetters, err)
+	case err != nil && ctx.Err() == nil:
+		r.opts.Logger.Warn("could not check the place for dead letters", "subject", subject, "error", err)
+	}
+	return nil
+}
+
+// bury stores j as a dead letter and takes it off the subscription when that
+// is confirmed. Until then j stays where it is.
+func (r *run) bury(j *job) (again bool, after time.Duration) {
+	m := r.deadLetter(j)
+	log := r.opts.Logger.With("subject", r.sub.Subject, "group", r.sub.Group, "id", j.in.ID, "dead_letter", m.Subject)
+	stored := make(chan error, 1)
+	r.opts.DeadLetters.Send(j.ctx, m, func(err error) { stored <- err })
+	if err := <-stored; err != nil {
+		j.deadFailures++
+		after = r.backoff(j.deadFailures)
+		log.Error("dead letter not stored; the event stays where it is", "retry_after", after, "reason", j.dead, "error", err)
+		return r.retry(j, Verdict{Kind: Retry, After: after, Err: err})
+	}
+	log.Error("event is a dead letter", "attempts", j.tried(), "reason", j.dead)
+	r.settle(j, Verdict{Kind: Drop, Err: j.dead})
+	r.tellDead(j, m.Subject)
+	return false, 0
+}
+
+// tellDead calls the hook, which is the user's code and may panic.
+func (r *run) tellDead(j *job, stored Subject) {
+	if r.opts.OnDeadLetter == nil {
+		return
+	}
+	err := func() (err error) {
+		defer recoverAs(&err)
+		r.opts.OnDeadLetter(DeadLetter{
+			Inbound:  j.in,
+			Group:    r.sub.Group,
+			Subject:  stored,
+			Attempts: j.tried(),
+			Err:      j.dead,
+		})
+		return nil
+	}()
+	if err != nil {
+		r.opts.Logger.Error("OnDeadLetter failed", "subject", r.sub.Subject, "group", r.sub.Group, "error", err)
+	}
+}
+
+// tried is how often j was tried: not at all when it could not be decoded.
+func (j *job) tried() int {
+	if j.failures == 0 {
+		return 0
+	}
+	return j.attempt() - 1
+}
+
+// deadLetter is the message that stands for j among the dead. Its dedupe id
+// differs from the event's: a stream that stores both would take the dead
+// letter for a duplicate.
+func (r *run) deadLetter(j *job) *Message {
+	header := make(map[string][]string, len(j.in.Header)+6)
+	for name, values := range j.in.Header {
+		header[name] = values
+	}
+	for name, value := range map[string]string{
+		HeaderDeadReason:   oneLine(j.dead.Error(), 1<<10),
+		HeaderDeadAttempts: strconv.Itoa(j.tried()),
+		HeaderDeadGroup:    r.sub.Group,
+		HeaderDeadSubject:  string(r.sub.Subject),
+		HeaderDeadSequence: strconv.FormatUint(j.in.Sequence, 10),
+		HeaderDeadTime:     j.in.Time.UTC().Format(time.RFC3339Nano),
+	} {
+		header[name] = []string{value}
+	}
+	return &Message{
+		ID:       j.in.ID,
+		DedupeID: j.in.ID + "/dead/" + r.sub.Group,
+		Key:      j.in.Key,
+		Subject:  DeadLetterSubject(r.sub.Group, r.sub.Subject),
+		Time:     time.Now(),
+		Header:   header,
+		Data:     j.in.Data,
+	}
+}
+
+// oneLine makes s fit into a header: at most limit bytes, valid UTF-8, and no
+// control characters.
+func oneLine(s string, limit int) string {
+	s = strings.ToValidUTF8(s[:min(len(s), limit)], "")
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || c == utf8.RuneError {
+			return ' '
+		}
+		return c
+	}, s)
+}

@@ -1,0 +1,196 @@
+package ticketing
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// run is one Listen: the lanes and their workers. Nothing in it depends on the
+// event's type.
+type run struct {
+	sub  Subscription
+	opts *ListenerOptions
+
+	mu      sync.Mutex
+	lanes   lanes
+	workers int
+	stopped bool
+	done    sync.WaitGroup // the workers
+}
+
+func newRun(s Subscription, opts *ListenerOptions) *run {
+	return &run{sub: s, opts: opts}
+}
+
+// job is a message on its way to its settlement.
+type job struct {
+	in   *Inbound
+	ctx  context.Context // the Receiver's: ends with the drain timeout
+	task task
+	lane laneKey
+	next *job // behind it in its lane
+
+	failures     int   // attempts that failed in this process
+	dead         error // why it is to be a dead letter, if it is
+	deadFailures int   // how often that could not be stored
+}
+
+// task is the typed part of a job.
+type task interface {
+	handle(ctx context.Context, attempt int) error
+}
+
+// attempt is the number of the attempt that is due or runs.
+func (j *job) attempt() int { return max(j.in.Attempt, 1) + j.failures }
+
+// accept takes a job over from the Receiver. It does not block.
+func (r *run) accept(ctx context.Context, j *job) {
+	j.ctx = ctx
+	r.mu.Lock()
+	if r.stopped {
+		r.mu.Unlock()
+		r.settle(j, Verdict{Kind: Retry, Err: errStopped})
+		return
+	}
+	if r.lanes.add(j) {
+		r.startWorker()
+	}
+	r.mu.Unlock()
+}
+
+var errStopped = errors.New("the listener stopped before the event was handled")
+
+// startWorker starts one more worker where one is allowed. The lock is held.
+func (r *run) startWorker() {
+	if r.workers < r.opts.Concurrency {
+		r.workers++
+		r.done.Go(r.work)
+	}
+}
+
+// work handles the heads of ready lanes until there is none.
+func (r *run) work() {
+	w := watchdog{run: r}
+	var ln *lane
+	defer func() {
+		w.stop()
+		if ln == nil {
+			return
+		}
+		// The handler called runtime.Goexit, as t.FailNow does: the attempt
+		// failed, and another worker takes this one's place.
+		r.failed(ln, &PanicError{Stack: debug.Stack()})
+		r.done.Go(r.work)
+	}()
+	for ln = r.next(); ln != nil; ln = r.next() {
+		again, after := r.attempt(ln.head, &w)
+		r.put(ln, again, after)
+	}
+}
+
+// failed ends an attempt at ln's head whose handler did not return.
+func (r *run) failed(ln *lane, err error) {
+	again, after := r.attemptFailed(ln.head, err)
+	r.put(ln, again, after)
+}
+
+// next returns the lane whose turn it is, or nil: then this worker is none any
+// more.
+func (r *run) next() *lane {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ln := r.lanes.take()
+	if ln == nil {
+		r.workers--
+	}
+	return ln
+}
+
+// put gives a lane back after an attempt at its head, which is done, or is to
+// be tried again after a while.
+func (r *run) put(ln *lane, again bool, after time.Duration) {
+	r.mu.Lock()
+	if again && r.stopped { // stop came since, and left the head to its worker
+		r.mu.Unlock()
+		r.settle(ln.head, Verdict{Kind: Retry, After: after, Err: errStopped})
+		r.mu.Lock()
+		again = false
+	}
+	if again {
+		r.park(ln, after)
+	} else {
+		r.lanes.finish(ln)
+	}
+	r.mu.Unlock()
+}
+
+// park lets ln wait without a worker. The lock is held.
+func (r *run) park(ln *lane, d time.Duration) {
+	ln.running = false
+	ln.backoff = time.AfterFunc(d, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.stopped {
+			return // stop has handed its jobs back
+		}
+		ln.backoff = nil
+		r.lanes.ready(ln)
+		r.startWorker()
+	})
+}
+
+// stop hands back all that no handler has started. What a handler works on is
+// settled when it returns.
+func (r *run) stop() {
+	r.mu.Lock()
+	if r.stopped {
+		r.mu.Unlock()
+		return
+	}
+	r.stopped = true
+	jobs := r.lanes.drain()
+	r.mu.Unlock()
+	for _, j := range jobs {
+		r.settle(j, Verdict{Kind: Retry, Err: errStopped})
+	}
+}
+
+func (r *run) isStopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
+}
+
+// handlerGrace is what a handler gets to return in once its ctx has ended for
+// the shutdown.
+const handlerGrace = time.Second
+
+// wait waits for the workers. A handler that does not heed its ctx is left
+// behind: its message was handed back.
+func (r *run) wait() {
+	done := make(chan struct{})
+	go func() {
+		r.done.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(handlerGrace):
+		r.opts.Logger.Error("handlers still running after shutdown; their events were handed back",
+			"subject", r.sub.Subject, "group", r.sub.Group)
+	}
+}
+
+// settle tells the Receiver. An error means that the message comes again,
+// which the log should explain.
+func (r *run) settle(j *job, v Verdict) {
+	err := j.in.Settle(v)
+	if err == nil || errors.Is(err, ErrSettled) && r.isStopped() {
+		return
+	}
+	r.opts.Logger.Warn("event may come again: its settlement did not reach the broker",
+		"subject", r.sub.Subject, "group", r.sub.Group, "id", j.in.ID, "verdict", v.Kind.String(), "error", err)
+}
