@@ -1,0 +1,182 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+)
+
+// keyedEvent is one of a numbered series for each key.
+type keyedEvent struct {
+	ID string `json:"id"`
+	N  int    `json:"n"`
+}
+
+func (keyedEvent) Subject() ticketing.Subject { return "brokertest:keyed" }
+func (e keyedEvent) Key() string              { return e.ID }
+
+// quietly keeps the scripted failures out of the log.
+var quietly = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// listen runs a listener until the subtest's end, or until stop is called.
+func listen[E ticketing.Event](s *suite, c Conn, h ticketing.Handler[E], opts *ticketing.ListenerOptions) (stop func()) {
+	opts.Logger = quietly
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() { result <- ticketing.NewListener(c, "group", h, opts).Listen(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := s.await(result); err != nil {
+			s.Errorf("Listen = %v, want nil", err)
+		}
+	})
+	s.Cleanup(stop)
+	return stop
+}
+
+// testListenerOrder is the contract under load: 8 handlers at once, a fifth of
+// the attempts fail, and each key's events come in order, none missing.
+func testListenerOrder(s *suite) {
+	const keys, each, handlers = 50, 20, 8
+	c := s.connect()
+	var mu sync.Mutex
+	next := make(map[string]int, keys)
+	running := make(map[string]bool, handlers)
+	left := keys * each
+	done := make(chan struct{})
+	handler := func(_ context.Context, d *ticketing.Delivery[keyedEvent]) error {
+		e := d.Event
+		mu.Lock()
+		if running[e.ID] {
+			s.Errorf("two handlers of key %s at once", e.ID)
+		}
+		running[e.ID] = true
+		fails := rand.IntN(5) == 0
+		mu.Unlock()
+		if rand.IntN(4) == 0 {
+			time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond) // work
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		running[e.ID] = false
+		if fails {
+			return errors.New("scripted failure")
+		}
+		if e.N != next[e.ID] {
+			s.Errorf("key %s: event %d came where %d was due", e.ID, e.N, next[e.ID])
+		}
+		next[e.ID] = e.N + 1
+		if left--; left == 0 {
+			close(done)
+		}
+		return nil
+	}
+	stop := listen(s, c, handler, &ticketing.ListenerOptions{
+		Concurrency: handlers,
+		MaxAttempts: 1000,
+		MinBackoff:  time.Millisecond,
+		MaxBackoff:  5 * time.Millisecond,
+		AckWait:     time.Second,
+	})
+	go func() {
+		for n := range each {
+			for key := range keys {
+				s.feed(c, keyedEvent{}.Subject(), fmt.Sprintf(`{"id":"key-%d","n":%d}`, key, n))
+			}
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(3 * s.Patience):
+		mu.Lock()
+		s.Errorf("%d of %d events are missing", left, keys*each)
+		mu.Unlock()
+	}
+	stop()
+}
+
+// poisonEvent is one that no handler can handle.
+type poisonEvent struct {
+	ID string `json:"id"`
+}
+
+func (poisonEvent) Subject() ticketing.Subject { return "brokertest:poison" }
+
+func testListenerDeadLetters(s *suite) {
+	c := s.connect()
+	letters := make(chan ticketing.DeadLetter, 1)
+	stop := listen(s, c, func(context.Context, *ticketing.Delivery[poisonEvent]) error {
+		return ticketing.Permanent(errors.New("poison"))
+	}, &ticketing.ListenerOptions{OnDeadLetter: func(d ticketing.DeadLetter) { letters <- d }})
+	s.feed(c, poisonEvent{}.Subject(), `{"id":"p"}`)
+	var letter ticketing.DeadLetter
+	select {
+	case letter = <-letters:
+	case <-time.After(s.Patience):
+		s.Fatal("OnDeadLetter was not called")
+	}
+	if letter.Attempts != 1 || letter.Err == nil {
+		s.Errorf("dead letter after %d attempts because of %v, want 1 and an error", letter.Attempts, letter.Err)
+	}
+	sub := s.subscription()
+	sub.Subject, sub.Group = letter.Subject, "undertaker"
+	in := s.receive(c, sub)
+	m := in.want(`{"id":"p"}`)
+	in.ack(m)
+	if s.has.Headers {
+		if m.ID != letter.Inbound.ID {
+			s.Errorf("the dead letter has id %q, the event %q", m.ID, letter.Inbound.ID)
+		}
+		if got := m.Header[ticketing.HeaderDeadReason]; len(got) != 1 || got[0] != "permanent: poison" {
+			s.Errorf("reason %q, want the handler's error", got)
+		}
+	}
+	in.stop()
+	stop()
+}
+
+// strictEvent has a payload that garbage does not fit.
+type strictEvent struct {
+	N int `json:"n"`
+}
+
+func (strictEvent) Subject() ticketing.Subject { return "brokertest:strict" }
+
+func testListenerGarbage(s *suite) {
+	c := s.connect()
+	letters := make(chan ticketing.DeadLetter, 10)
+	handled := make(chan int, 10)
+	stop := listen(s, c, func(_ context.Context, d *ticketing.Delivery[strictEvent]) error {
+		handled <- d.Event.N
+		return nil
+	}, &ticketing.ListenerOptions{OnDeadLetter: func(d ticketing.DeadLetter) { letters <- d }})
+	garbage := []string{`{"n":`, `not json`, `{"n":"text"}`, `{"n":1} {"n":2}`, `null`}
+	s.feed(c, strictEvent{}.Subject(), garbage...)
+	s.feed(c, strictEvent{}.Subject(), `{"n":7,"unknown":true}`)
+	for range garbage {
+		select {
+		case d := <-letters:
+			if d.Attempts != 0 || d.Err == nil {
+				s.Errorf("%s: %d attempts, error %v; want none and the reason", d.Inbound.Data, d.Attempts, d.Err)
+			}
+		case <-time.After(s.Patience):
+			s.Fatal("garbage has not become a dead letter")
+		}
+	}
+	select {
+	case n := <-handled:
+		if n != 7 {
+			s.Errorf("handled %d, want 7", n)
+		}
+	case <-time.After(s.Patience):
+		s.Fatal("the good event behind the garbage was not handled")
+	}
+	stop()
+}
