@@ -1,0 +1,42 @@
+# CONTRIBUTING.md says what each target is for.
+
+GO ?= go
+GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs a C compiler. Without one the tests run all the same,
+# and say what is missing; .ci/run sees to it that there is one.
+RACE ?= $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
+
+# Every one of these packages has to have MIN_COVERAGE percent.
+COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest/stanserver
+MIN_COVERAGE := 85
+
+.DEFAULT_GOAL := test
+.PHONY: test interop bench cover lint vet fmt-check tidy-check
+
+test:
+	@$(if $(RACE),:,echo "no C compiler ($$($(GO) env CC)): running without the race detector")
+	$(GO) test $(RACE) -timeout 5m ./...
+
+# The tests against the Node package alone; missing node or npm is a failure.
+interop:
+	TICKETING_REQUIRE_INTEROP=1 $(GO) test $(RACE) -timeout 5m -count 1 -v ./interop
+
+bench:
+	$(GO) run ./internal/bench
+
+cover:
+	$(GO) test -timeout 5m -coverprofile coverage.out -coverpkg "$$(echo $(COVERED) | tr ' ' ,)" $(COVERED)
+	.ci/coverage $(MIN_COVERAGE) coverage.out
+
+lint:
+	$(GOLANGCI_LINT) run
+
+vet:
+	$(GO) vet ./...
+
+fmt-check:
+	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted, run gofmt -w on:"; echo "$$files"; exit 1; }
+
+tidy-check:
+	$(GO) mod tidy -diff
