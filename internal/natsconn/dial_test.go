@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // runServer starts a core NATS server on a free loopback port.
@@ -84,35 +87,148 @@ func TestDialSaysThatAConnectionWasRefused(t *testing.T) {
 	}
 }
 
-func TestStateFollowsTheConnection(t *testing.T) {
+func TestDialLeavesNoConnectionBehindWhenItsContextEndsInTheHandshake(t *testing.T) {
 	s := runServer(t, nil)
-	lost, back, closed := make(chan error, 8), make(chan struct{}, 8), make(chan struct{}, 8)
-	state := &State{
-		OnDisconnect: func(err error) { lost <- err },
-		OnReconnect:  func() { back <- struct{}{} },
-		OnClosed:     func() { closed <- struct{}{} },
+	for range 20 { // the end of ctx races with the handshake
+		ctx, cancel := context.WithCancel(t.Context())
+		nc, err := Dial(ctx, Config{URLs: []string{s.ClientURL()}}, nats.TokenHandler(func() string {
+			cancel()
+			return ""
+		}))
+		switch {
+		case err == nil: // it was quicker
+			nc.Close()
+		case !errors.Is(err, context.Canceled):
+			t.Errorf("error = %v, want the context's", err)
+		}
+		cancel()
 	}
-	nc, err := Dial(t.Context(), Config{URLs: []string{s.ClientURL()}}, state.Options()...)
+	eventually(t, "the server has no client", func() bool { return s.NumClients() == 0 })
+}
+
+func TestDialGivesUpAtOnceWhenItsContextHasEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Dial(ctx, Config{URLs: []string{"nats://127.0.0.1:1"}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v, want the context's", err)
+	}
+}
+
+func TestAWebSocketHandshakeEndsWithItsContextToo(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Dial(ctx, Config{URLs: []string{"ws://" + silentPort(t)}}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error = %v, want the context's", err)
+	}
+}
+
+func TestDialTriesEveryServer(t *testing.T) {
+	s := runServer(t, nil)
+	nc, err := Dial(t.Context(), Config{URLs: []string{refusedPort(t), s.ClientURL()}, Name: "tickets-7"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !state.Connected() || state.Closed() || state.Err() != nil {
-		t.Errorf("after Dial: connected %v, closed %v, err %v", state.Connected(), state.Closed(), state.Err())
+	defer nc.Close()
+	if nc.Opts.Name != "tickets-7" || nc.Opts.MaxReconnect != -1 || nc.Opts.ReconnectBufSize != -1 || nc.Opts.RetryOnFailedConnect {
+		t.Errorf("options are %+v", nc.Opts)
 	}
-	if err := s.DisconnectClientByID(1); err == nil {
-		<-lost
-		<-back
+}
+
+func TestNoErrorHasAPassword(t *testing.T) {
+	s := runServer(t, func(o *server.Options) { o.Username, o.Password = "user", "right" })
+	addr := s.Addr().String()
+	for name, urls := range map[string][]string{
+		"wrong password":  {"nats://user:sesame@" + addr},
+		"wrong token":     {"nats://sesame@" + addr},
+		"several":         {"nats://user:sesame@" + addr, "nats://user:sesame@" + refusedPort(t)},
+		"percent-encoded": {"nats://user:ses%61me@" + addr},
+		"no such host":    {"nats://user:sesame@host.invalid"},
+		"malformed":       {"nats://user:sesame%@" + addr},
+		"encoded twice":   {"nats%3A%2F%2Fuser%3Asesame%40" + addr},
+		"no scheme":       {"user:sesame@" + addr},
+		"comma":           {"nats://user:ses,ame@" + addr},
+		"WebSocket":       {"ws://user:sesame@" + addr},
+		"none":            nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Dial(t.Context(), Config{URLs: urls})
+			if err == nil {
+				t.Fatal("it connected")
+			}
+			for _, part := range []string{"sesame", "ses%61me", "ses", "ame@"} {
+				if strings.Contains(err.Error(), part) {
+					t.Errorf("the error has %q of the password: %v", part, err)
+				}
+			}
+		})
 	}
-	if !state.Connected() || state.Err() != nil {
-		t.Errorf("after the reconnect: connected %v, err %v", state.Connected(), state.Err())
+}
+
+func TestFilesThatAreMissingOrDoNotGoTogetherAreRefused(t *testing.T) {
+	missing := t.TempDir() + "/missing"
+	for name, c := range map[string]Config{
+		"creds":          {CredsFile: missing},
+		"nkey":           {NKeyFile: missing},
+		"ca":             {TLSCA: missing},
+		"cert":           {TLSCert: missing, TLSKey: missing},
+		"cert alone":     {TLSCert: missing},
+		"key alone":      {TLSKey: missing},
+		"creds and nkey": {CredsFile: missing, NKeyFile: missing},
+	} {
+		c.URLs = []string{runServer(t, nil).ClientURL()}
+		nc, err := Dial(t.Context(), c)
+		if name == "creds" && err == nil {
+			nc.Close() // a server that asks for no credentials never looks
+			continue
+		}
+		if err == nil {
+			nc.Close()
+			t.Errorf("%s: it connected", name)
+		}
 	}
-	done := state.Done()
-	if err := state.Close(t.Context(), nc); err != nil {
-		t.Error(err)
+}
+
+func TestAnOptionThatFailsFailsTheDial(t *testing.T) {
+	reason := errors.New("a reason")
+	_, err := Dial(t.Context(), Config{URLs: []string{"127.0.0.1:1"}}, func(*nats.Options) error { return reason })
+	if !errors.Is(err, reason) {
+		t.Errorf("error = %v, want the option's", err)
 	}
-	<-done
-	<-closed
-	if state.Connected() || !state.Closed() || state.Err() != nil {
-		t.Errorf("after Close: connected %v, closed %v, err %v", state.Connected(), state.Closed(), state.Err())
+}
+
+func TestAnNKeyIsReadFromItsFile(t *testing.T) {
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, _ := user.PublicKey()
+	seed, _ := user.Seed()
+	file := filepath.Join(t.TempDir(), "user.nk")
+	if err := os.WriteFile(file, seed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := runServer(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
+	nc, err := Dial(t.Context(), Config{URLs: []string{s.ClientURL()}, NKeyFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	if nc, err := Dial(t.Context(), Config{URLs: []string{s.ClientURL()}}); err == nil {
+		nc.Close()
+		t.Error("it connected without the nkey")
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("it never came true that %s", what)
+		}
 	}
 }
