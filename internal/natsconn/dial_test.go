@@ -129,7 +129,7 @@ func TestDialTriesEveryServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	if nc.Opts.Name != "tickets-7" || nc.Opts.MaxReconnect != -1 || nc.Opts.ReconnectBufSize != -1 || nc.Opts.RetryOnFailedConnect {
+	if nc.Opts.Name != "tickets-7" || nc.Opts.MaxReconnect != -1 || nc.Opts.ReconnectBufSize != -1 || nc.Opts.RetryOnFailedConnect || !nc.Opts.SkipHostLookup {
 		t.Errorf("options are %+v", nc.Opts)
 	}
 }
