@@ -11,7 +11,7 @@ import (
 // dialer is the client's way to the network, in our hands: the client dials
 // and shakes hands while it holds its lock, and only the dialer can stop it.
 type dialer struct {
-	net    net.Dialer
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 
@@ -21,14 +21,14 @@ type dialer struct {
 }
 
 func newDialer(timeout time.Duration) *dialer {
-	d := &dialer{net: net.Dialer{Timeout: timeout}}
+	d := &dialer{dial: (&net.Dialer{Timeout: timeout}).DialContext}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }
 
 // Dial implements [nats.CustomDialer].
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	conn, err := d.net.DialContext(d.ctx, network, address)
+	conn, err := d.dial(d.ctx, network, address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conn != nil {

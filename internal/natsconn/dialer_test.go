@@ -50,20 +50,17 @@ func expectEnd(t *testing.T, peer net.Conn) {
 
 func TestAConnectionThatIsEstablishedTooLateIsClosed(t *testing.T) {
 	addr, peers := acceptor(t)
-	d := newDialer(10 * time.Second)
-	failed := make(chan error, 1)
-	d.mu.Lock() // keeps Dial from taking the connection over
-	go func() {
-		_, err := d.Dial("tcp", addr)
-		failed <- err
-	}()
-	peer := receive(t, "the connection", peers)
-	d.cancel()
-	d.mu.Unlock()
-	if err := receive(t, "the dial", failed); !errors.Is(err, context.Canceled) {
+	d := newDialer(time.Second)
+	dial := d.dial
+	d.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		d.interrupt() // it has no connection to cut yet
+		return conn, err
+	}
+	if _, err := d.Dial("tcp", addr); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want the context's", err)
 	}
-	expectEnd(t, peer)
+	expectEnd(t, receive(t, "the connection", peers))
 }
 
 func TestTheConnectionBeforeIsClosedByTheNextDial(t *testing.T) {
