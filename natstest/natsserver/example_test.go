@@ -91,3 +91,27 @@ func ExampleServer_Restart() {
 	fmt.Println(s.URL() == before)
 	// Output: true
 }
+
+// Three servers keep a stream with three replicas, and lose any one of them
+// without losing a message.
+func ExampleRunCluster() {
+	_ = func(t *testing.T) {
+		c := natsserver.RunCluster(t, 3)
+		nc, err := nats.Connect(c.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		c.Leader().Shutdown()
+	}
+}
+
+func ExampleStartCluster() {
+	c, err := natsserver.StartCluster(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Shutdown()
+	fmt.Println(len(c.Servers()))
+	// Output: 3
+}

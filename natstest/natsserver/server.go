@@ -38,9 +38,8 @@ const (
 // Server is a NATS server in this process. Its methods may be called
 // concurrently.
 type Server struct {
-	cfg    config
-	port   *reservation
-	routes *reservation // of a cluster's server
+	cfg  config
+	port *reservation
 
 	mu      sync.Mutex
 	nats    *server.Server
@@ -100,6 +99,16 @@ func (s *Server) URL() string {
 func (s *Server) NATS() *server.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.nats
+}
+
+// runs returns the server if it runs, or nil.
+func (s *Server) runs() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.running {
+		return nil
+	}
 	return s.nats
 }
 
