@@ -1,0 +1,116 @@
+package stanwrap
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
+)
+
+// Config says where and as whom to connect. URLs, ClusterID and ClientID are
+// required; the zero value of every other field is good.
+type Config struct {
+	// URLs are the NATS servers that the streaming server is reached through.
+	URLs []string
+	// CredsFile has a user JWT with its seed, NKeyFile a seed. They exclude
+	// each other.
+	CredsFile, NKeyFile string
+	// TLSCA, TLSCert and TLSKey are PEM files. Any of them forces TLS.
+	TLSCA, TLSCert, TLSKey string
+
+	// ClusterID is the streaming server's cluster id (its -cid).
+	ClusterID string
+	// ClientID is this client's registration with the streaming server: one
+	// or more of A-Z, a-z, 0-9, '_' and '-'. No two clients that run at the
+	// same time may have the same.
+	ClientID string
+
+	// AckTimeout is how long a publish waits for the server's
+	// acknowledgement; then its outcome is unknown. Default 5 s.
+	AckTimeout time.Duration
+	// MaxPending is the window of publishes: the most that wait for their
+	// acknowledgement, beyond which Send blocks. Default 2048.
+	MaxPending int
+	// PingInterval is the time between two pings of the streaming server, in
+	// whole seconds, at least one. Default 3 s.
+	PingInterval time.Duration
+	// PingMaxOut is how many pings may go unanswered, at least 2. The session
+	// counts as lost at the next one. Default 3: with the default interval a
+	// dead server is found within 12 s.
+	PingMaxOut int
+	// Logger hears of a lost connection and session. Default [slog.Default].
+	Logger *slog.Logger
+}
+
+// Defaults of a [Config].
+const (
+	DefaultAckTimeout   = 5 * time.Second
+	DefaultMaxPending   = 2048
+	DefaultPingInterval = 3 * time.Second
+	DefaultPingMaxOut   = 3
+)
+
+// validClientID is the server's own rule.
+var validClientID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// withDefaults checks c and fills it in. All that is wrong is reported
+// together.
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(c.URLs) == 0 {
+		report("Config.URLs is empty")
+	}
+	if c.ClusterID == "" {
+		report("Config.ClusterID is empty; it is the streaming server's cluster id (its -cid)")
+	}
+	switch {
+	case c.ClientID == "":
+		report("Config.ClientID is empty; every running client needs one of its own")
+	case !validClientID.MatchString(c.ClientID):
+		report("Config.ClientID %q has a character that is not a letter, digit, '_' or '-'", c.ClientID)
+	}
+	if c.AckTimeout < 0 || c.MaxPending < 0 || c.PingInterval < 0 || c.PingMaxOut < 0 {
+		report("Config: AckTimeout, MaxPending, PingInterval and PingMaxOut cannot be negative")
+	}
+	if c.AckTimeout == 0 {
+		c.AckTimeout = DefaultAckTimeout
+	}
+	if c.MaxPending == 0 {
+		c.MaxPending = DefaultMaxPending
+	}
+	if c.PingInterval == 0 {
+		c.PingInterval = DefaultPingInterval
+	}
+	if c.PingMaxOut == 0 {
+		c.PingMaxOut = DefaultPingMaxOut
+	}
+	if c.PingMaxOut == 1 {
+		report("Config.PingMaxOut is 1; it has to be at least 2, because a ping counts until it is answered")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, errors.Join(errs...)
+}
+
+// wholeSeconds rounds up: the server counts in seconds, and none is refused.
+func wholeSeconds(d time.Duration) time.Duration {
+	return max((d + time.Second - 1).Truncate(time.Second), time.Second)
+}
+
+func (c Config) natsconn() natsconn.Config {
+	return natsconn.Config{
+		URLs:      c.URLs,
+		Name:      c.ClientID,
+		CredsFile: c.CredsFile,
+		NKeyFile:  c.NKeyFile,
+		TLSCA:     c.TLSCA,
+		TLSCert:   c.TLSCert,
+		TLSKey:    c.TLSKey,
+		Logger:    c.Logger,
+	}
+}

@@ -1,0 +1,190 @@
+package stanwrap_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go/pb"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
+)
+
+func TestConnectReportsAllThatIsWrongWithTheConfigTogether(t *testing.T) {
+	_, err := stanwrap.Connect(t.Context(), stanwrap.Config{ClientID: "a.b", AckTimeout: -1, PingMaxOut: 1})
+	for _, want := range []string{"URLs", "ClusterID", `"a.b"`, "AckTimeout", "PingMaxOut"} {
+		if !strings.Contains(errText(err), want) {
+			t.Errorf("error %q does not name %s", errText(err), want)
+		}
+	}
+	if _, err := stanwrap.Connect(t.Context(), stanwrap.Config{}); !strings.Contains(errText(err), "ClientID is empty") {
+		t.Errorf("error %q does not say that ClientID is empty", errText(err))
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestConnectNamesTheClusterIDWhenNoStreamingServerAnswers(t *testing.T) {
+	s := runServer(t, nil)
+	begin := time.Now()
+	_, err := stanwrap.Connect(t.Context(), stanwrap.Config{
+		URLs: []string{s.URL()}, ClusterID: "another", ClientID: "client", Logger: quiet,
+	})
+	if text := errText(err); !strings.Contains(text, `"another"`) || !strings.Contains(text, "ClusterID") {
+		t.Errorf("error %q does not name the cluster id and its field", text)
+	}
+	if d := time.Since(begin); d > 2*time.Second {
+		t.Errorf("it took %v although NATS knows at once that nobody listens", d)
+	}
+}
+
+func TestConnectSaysThatTheClientIDIsInUse(t *testing.T) {
+	s := runServer(t, nil)
+	connect(t, s.URL(), nil)
+	_, err := stanwrap.Connect(t.Context(), stanwrap.Config{
+		URLs: []string{s.URL()}, ClusterID: clusterID, ClientID: "client", Logger: quiet,
+	})
+	if text := errText(err); !strings.Contains(text, `"client" is in use`) {
+		t.Errorf("error %q does not say that the client id is in use", text)
+	}
+}
+
+func TestConnectTakesTheClientIDOverFromAClientThatDied(t *testing.T) {
+	s := runServer(t, nil)
+	connect(t, s.URL(), nil).Conn().Close()
+	send(t, connect(t, s.URL(), nil), "{}")
+}
+
+func TestConnectFailsWithoutAServer(t *testing.T) {
+	s := runServer(t, nil)
+	url := strings.Replace(s.URL(), "nats://", "nats://user:pa55word@", 1)
+	s.Shutdown()
+	_, err := stanwrap.Connect(t.Context(), stanwrap.Config{
+		URLs: []string{url}, ClusterID: clusterID, ClientID: "client", Logger: quiet,
+	})
+	if err == nil || strings.Contains(err.Error(), "pa55word") {
+		t.Errorf("error %v, want one without the password", err)
+	}
+}
+
+// A streaming server that takes its time: it answers when it is told to.
+func TestConnectReturnsWithItsContextAndClosesALateSession(t *testing.T) {
+	s := runServer(t, nil)
+	nc, err := nats.Connect(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	requests, closes := make(chan *nats.Msg, 1), make(chan *nats.Msg, 1)
+	if _, err := nc.ChanSubscribe("_STAN.discover.slow", requests); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nc.ChanSubscribe("slow.close", closes); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() {
+		_, err := stanwrap.Connect(ctx, stanwrap.Config{
+			URLs: []string{s.URL()}, ClusterID: "slow", ClientID: "client", Logger: quiet,
+		})
+		result <- err
+	}()
+	request := <-requests
+	cancel()
+	is(t, await(t, result), context.Canceled)
+
+	answer, err := (&pb.ConnectResponse{CloseRequests: "slow.close"}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := request.Respond(answer); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case m := <-closes:
+		_ = m.Respond(nil)
+	case <-time.After(patience):
+		t.Fatal("the late session was not closed")
+	}
+}
+
+func TestConnectDoesNothingWithAnEndedContext(t *testing.T) {
+	s := runServer(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := stanwrap.Connect(ctx, stanwrap.Config{
+		URLs: []string{s.URL()}, ClusterID: clusterID, ClientID: "client", Logger: quiet,
+	})
+	is(t, err, context.Canceled)
+}
+
+func TestAClientTellsWhatItCanDo(t *testing.T) {
+	c := connect(t, runServer(t, nil).URL(), nil)
+	want := ticketing.Capabilities{Groups: true, Durable: true, Fetch: true, Attempts: true}
+	if got := c.Capabilities(); got != want {
+		t.Errorf("capabilities %+v, want %+v", got, want)
+	}
+	if err := c.CheckSubject(t.Context(), "never:used"); err != nil {
+		t.Errorf("CheckSubject = %v, want nil: channels are made on demand", err)
+	}
+	if !c.Healthy() || c.Err() != nil || c.Stan() == nil || !c.Conn().IsConnected() {
+		t.Error("a new client is not healthy")
+	}
+}
+
+// loseSession makes the server forget the client, as its restart with a memory
+// store does.
+func loseSession(t *testing.T, s *testServer, id string) {
+	t.Helper()
+	nc, err := nats.Connect(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	request, err := (&pb.CloseRequest{ClientID: id}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nc.Request("_STAN.close."+clusterID, request, patience); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestALostSessionClosesTheClientForGood(t *testing.T) {
+	s := runServer(t, nil)
+	c := connect(t, s.URL(), func(c *stanwrap.Config) { c.PingInterval = time.Millisecond }) // one second
+	in := receive(t, c, subscription())
+	send(t, c, "one")
+	m := in.want("one")
+	loseSession(t, s, "client")
+	closed(t, "the ping finds the session lost", c.Closed())
+	is(t, c.Err(), ticketing.ErrClosed)
+	if c.Healthy() {
+		t.Error("a client without a session is healthy")
+	}
+	is(t, await(t, start(t.Context(), c, message("two"))), ticketing.ErrNotSent, ticketing.ErrClosed)
+	if err := m.Settle(ticketing.Verdict{Kind: ticketing.Ack}); err == nil {
+		t.Error("an acknowledgement that the server cannot get is no error")
+	}
+	is(t, in.wait(), ticketing.ErrClosed)
+	is(t, c.Receive(t.Context(), subscription(), nil), ticketing.ErrClosed)
+	if err := c.Close(t.Context()); err != nil {
+		t.Errorf("Close = %v, want nil", err)
+	}
+	if errors.Is(c.Err(), nats.ErrConnectionClosed) || c.Err() == nil {
+		t.Errorf("Err = %v after Close, want the first reason", c.Err())
+	}
+}

@@ -1,0 +1,69 @@
+package stanwrap
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+)
+
+func notSent(m *ticketing.Message, err error) error {
+	return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, err)
+}
+
+func unknown(m *ticketing.Message, err error) error {
+	return ticketing.NewPublishError(ticketing.OutcomeUnknown, m, err)
+}
+
+// rejected is for what is the event's own fault.
+func rejected(m *ticketing.Message, err error) error {
+	return ticketing.NewPublishError(ticketing.OutcomeRejected, m, fmt.Errorf("%w: %w", ticketing.ErrInvalidEvent, err))
+}
+
+// explainPublish is the outcome of a message that PublishAsync returned an
+// error for. lost says that the session is of no use any more.
+func explainPublish(m *ticketing.Message, err error) (outcome error, lost bool) {
+	switch {
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		// The connection was lost after we looked; nothing is buffered.
+		return notSent(m, errDisconnected), false
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		return notSent(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err)), true
+	case errors.Is(err, nats.ErrMaxPayload):
+		// The limit was lowered after we looked.
+		return rejected(m, fmt.Errorf("%w: %w", ticketing.ErrTooLarge, err)), false
+	case errors.Is(err, stan.ErrConnectionClosed):
+		// stan.go says this before and after it has sent the message.
+		return unknown(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err)), true
+	}
+	return unknown(m, err), false // a write that failed half way
+}
+
+// explainAck is the outcome of a message that an error came back for. lost
+// says that the session is of no use any more.
+func explainAck(m *ticketing.Message, err error) (outcome error, lost bool) {
+	switch {
+	case errors.Is(err, stan.ErrTimeout):
+		return unknown(m, fmt.Errorf("no acknowledgement from NATS Streaming: %w", err)), false
+	case errors.Is(err, stan.ErrConnectionClosed):
+		return unknown(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err)), true
+	}
+	switch text := err.Error(); {
+	case text == srvInvalidPublish:
+		// The server says so of a bad subject, which ours is not, and of a
+		// client that it does not know.
+		return notSent(m, fmt.Errorf("%w: NATS Streaming does not know this session: %w", ticketing.ErrNotConnected, err)), true
+	case text == srvTooMany, text == srvNoChannel, strings.HasSuffix(text, srvOtherCase+")"):
+		// Refused before anything is stored, and not this event's own fault.
+		return ticketing.NewPublishError(ticketing.OutcomeRejected, m,
+			fmt.Errorf("NATS Streaming makes no channel %s (its limits or its configuration): %w", m.Subject, err)), false
+	case text == srvChannelDeleted:
+		return notSent(m, err), false
+	}
+	// A store that failed, or a leader that changed: it may be stored.
+	return unknown(m, fmt.Errorf("NATS Streaming reports: %w", err)), false
+}

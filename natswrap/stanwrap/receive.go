@@ -1,0 +1,202 @@
+package stanwrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/nats-io/stan.go"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+)
+
+// DefaultWindow is the least window of a subscription that leaves it to the
+// client.
+const DefaultWindow = 64
+
+// Receive receives the messages of a channel as a member of a group: a durable
+// queue subscription from the first message on, acknowledged by hand. See
+// [ticketing.Receiver] for the contract. Particular to NATS Streaming:
+//
+// The window is the subscription's max in flight and cannot change while it
+// runs. Where s leaves it to the client it is twice the Concurrency, at least
+// [DefaultWindow]. A message that waits in the window for longer than the ack
+// wait may be given to another member as well: with handlers that take
+// seconds, set Window to little more than the Concurrency.
+//
+// AckWait is rounded up to whole seconds. A message that is handed back comes
+// again after it.
+//
+// While the client is not connected Receive waits until it is. It returns an
+// error that matches [ticketing.ErrClosed] when the client is closed, or loses
+// its session, before ctx ends.
+func (c *Client) Receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	s = s.WithDefaults()
+	if err := c.receive(ctx, s, handle); err != nil {
+		return fmt.Errorf("receive %s as group %q from NATS Streaming: %w", s.Subject, s.Group, err)
+	}
+	return nil
+}
+
+func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	if s.Window == 0 {
+		s.Window = max(2*s.Concurrency, DefaultWindow)
+	}
+	s.Window = min(s.Window, math.MaxInt32) // as the protocol has it
+	c.mu.Lock()
+	if c.refused {
+		c.mu.Unlock()
+		return c.closedErr()
+	}
+	c.receives.Add(1)
+	c.mu.Unlock()
+	defer c.receives.Done()
+
+	in := newIntake(ctx, c, s, handle)
+	defer in.cancel()
+	sub, err := c.subscribe(ctx, in)
+	if err != nil || sub == nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-c.stopping.Done():
+		err = c.closedErr()
+	case <-in.sess.lost:
+		err = c.closedErr()
+	}
+	in.drain()
+	c.closeSub(in.sess, sub)
+	return err
+}
+
+// subscribe makes the subscription once there is a connection, and stays
+// within ctx, of which stan.go knows nothing. It returns neither a
+// subscription nor an error when ctx ended first.
+func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, error) {
+	for {
+		before := c.link.load()
+		sess := c.session()
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil
+		case !sess.alive() || c.stopping.Err() != nil:
+			return nil, c.closedErr()
+		case !before.up:
+			select {
+			case <-before.changed:
+			case <-ctx.Done():
+			case <-sess.lost:
+			case <-c.stopping.Done():
+			}
+			continue
+		}
+		in.sess = sess
+		sub, err := c.subscribeOnce(ctx, in)
+		if err != nil && sess.alive() && c.link.load() != before {
+			continue // the connection was lost meanwhile
+		}
+		return sub, err
+	}
+}
+
+func (c *Client) subscribeOnce(ctx context.Context, in *intake) (stan.Subscription, error) {
+	type result struct {
+		sub stan.Subscription
+		err error
+	}
+	done := make(chan result)
+	gone := make(chan struct{}) // closed when nobody waits for done any more
+	defer close(gone)
+	c.aside.Go(func() {
+		sub, err := in.sess.conn.QueueSubscribe(string(in.s.Subject), in.s.Group, in.deliver,
+			stan.DurableName(in.s.Group),
+			stan.DeliverAllAvailable(),
+			stan.SetManualAckMode(),
+			stan.AckWait(wholeSeconds(in.s.AckWait)),
+			stan.MaxInflight(in.s.Window))
+		select {
+		case done <- result{sub, err}:
+		case <-gone:
+			if err == nil {
+				c.leave(in.sess, sub, func() {})
+			}
+		}
+	})
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, c.subscribeFailed(in.sess, r.err)
+		}
+		return r.sub, nil
+	case <-ctx.Done():
+		in.stopped.Store(true)
+		return nil, nil
+	case <-c.stopping.Done():
+	case <-in.sess.lost:
+	}
+	in.stopped.Store(true)
+	return nil, c.closedErr()
+}
+
+// subscribeFailed explains err, and ends the session where it means that.
+func (c *Client) subscribeFailed(s *session, err error) error {
+	switch {
+	case errors.Is(err, stan.ErrSubReqTimeout):
+		return fmt.Errorf("the server has not answered within %v: %w", requestTimeout, err)
+	case errors.Is(err, stan.ErrConnectionClosed):
+		return c.closedErr()
+	case err.Error() == srvUnknownClient:
+		c.lose(s, err)
+		return c.closedErr()
+	case err.Error() == srvTooMany:
+		return fmt.Errorf("the server's limit of channels is reached: %w", err)
+	}
+	return err
+}
+
+// closeSub leaves the group without giving up its position. It waits for the
+// server, which has then read all acknowledgements and gives the rest to other
+// members at once.
+func (c *Client) closeSub(s *session, sub stan.Subscription) {
+	tried := make(chan struct{})
+	c.aside.Go(func() { c.leave(s, sub, func() { close(tried) }) })
+	select {
+	case <-tried:
+	case <-c.hurry.Done():
+	case <-s.lost:
+	}
+}
+
+// leave closes sub, and goes on trying as long as the session lasts: the
+// server would take a subscription that it still knows for a member of the
+// group, and give it messages. tried is called after the first try.
+func (c *Client) leave(s *session, sub stan.Subscription, tried func()) {
+	for {
+		link := c.link.load()
+		if link.up {
+			err := sub.Close()
+			if err == nil || !s.alive() || errors.Is(err, stan.ErrBadSubscription) {
+				tried()
+				return
+			}
+			c.log.Warn("NATS Streaming subscription not closed; trying again", "client_id", c.cfg.ClientID, "error", err)
+		}
+		tried()
+		tried = func() {}
+		select {
+		case <-link.changed:
+		case <-time.After(requestTimeout):
+		case <-s.lost:
+			return
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package stanwrap_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	natsd "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-streaming-server/server"
+	"github.com/nats-io/stan.go"
+	"github.com/nats-io/stan.go/pb"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
+)
+
+func TestSendStoresThePlainPayload(t *testing.T) {
+	s := runServer(t, nil)
+	c := connect(t, s.URL(), nil)
+	data := `{"id":"1","title":"a <b> & c","price":20.50}`
+	send(t, c, data)
+	got := make(chan string, 1)
+	sub, err := c.Stan().Subscribe(string(subject), func(m *stan.Msg) { got <- string(m.Data) }, stan.DeliverAllAvailable())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	if d := <-got; d != data {
+		t.Errorf("stored %q, want %q", d, data)
+	}
+}
+
+func TestThePayloadLimitIsExact(t *testing.T) {
+	c := connect(t, runServer(t, nil).URL(), nil)
+	id := strings.Repeat("i", 22)
+	most := natsd.MAX_PAYLOAD_SIZE
+	for (&pb.PubMsg{ClientID: "client", Guid: id, Subject: string(subject), Data: make([]byte, most), ConnID: []byte(id)}).Size() > natsd.MAX_PAYLOAD_SIZE {
+		most--
+	}
+	in := receive(t, c, subscription())
+	send(t, c, strings.Repeat("x", most))
+	in.ack(in.next())
+	in.stop()
+
+	err := await(t, start(t.Context(), c, message(strings.Repeat("x", most+1))))
+	is(t, err, ticketing.ErrRejected, ticketing.ErrInvalidEvent, ticketing.ErrTooLarge)
+	for _, want := range []int{most + 1, natsd.MAX_PAYLOAD_SIZE, natsd.MAX_PAYLOAD_SIZE + 1} {
+		if !strings.Contains(errText(err), fmt.Sprint(want)) {
+			t.Errorf("%q does not tell %d", errText(err), want)
+		}
+	}
+	send(t, c, "after")
+}
+
+func TestSendRefusesANilContext(t *testing.T) {
+	c := connect(t, runServer(t, nil).URL(), nil)
+	var none context.Context
+	is(t, await(t, start(none, c, message("{}"))), ticketing.ErrNotSent)
+	if err := c.Receive(none, subscription(), nil); err == nil {
+		t.Error("Receive takes a nil context")
+	}
+}
+
+func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
+	p := runProxy(t, runServer(t, nil).URL())
+	c := connect(t, p.url(), func(c *stanwrap.Config) { c.MaxPending = 1 })
+	p.silence()
+	first := start(t.Context(), c, message("first"))
+	ctx, cancel := context.WithCancel(t.Context())
+	second := make(chan (<-chan error), 1)
+	go func() { second <- start(ctx, c, message("second")) }()
+	select {
+	case <-second:
+		t.Fatal("Send did not wait for a place in the window")
+	case <-time.After(20 * time.Millisecond):
+	}
+	cancel()
+	is(t, await(t, <-second), ticketing.ErrNotSent, context.Canceled)
+	p.resume()
+	if err := await(t, first); err != nil {
+		t.Errorf("the first = %v, want nil", err)
+	}
+	send(t, c, "third")
+}
+
+func TestSendFailsAtOnceWhileThereIsNoConnection(t *testing.T) {
+	p := runProxy(t, runServer(t, nil).URL())
+	c := connect(t, p.url(), func(c *stanwrap.Config) { c.MaxPending = 1; c.AckTimeout = time.Second })
+	p.silence()
+	inFlight := start(t.Context(), c, message("in flight"))
+	waiting := make(chan (<-chan error), 1)
+	go func() { waiting <- start(t.Context(), c, message("waiting")) }()
+	select {
+	case <-waiting:
+		t.Fatal("Send did not wait for a place in the window")
+	case <-time.After(20 * time.Millisecond):
+	}
+	p.cut()
+	is(t, await(t, <-waiting), ticketing.ErrNotSent, ticketing.ErrNotConnected)
+	if c.Healthy() {
+		t.Error("a client without a connection is healthy")
+	}
+	is(t, await(t, start(t.Context(), c, message("later"))), ticketing.ErrNotSent, ticketing.ErrNotConnected)
+	p.resume()
+	p.restore()
+	until(t, "reconnected", c.Healthy)
+	is(t, await(t, inFlight), ticketing.ErrUnknown)
+	send(t, c, "after")
+}
+
+func TestAnOutcomeThatDoesNotComeIsUnknown(t *testing.T) {
+	p := runProxy(t, runServer(t, nil).URL())
+	c := connect(t, p.url(), func(c *stanwrap.Config) { c.AckTimeout = 100 * time.Millisecond })
+	p.silence()
+	err := await(t, start(t.Context(), c, message("{}")))
+	is(t, err, ticketing.ErrUnknown, stan.ErrTimeout)
+	p.resume()
+}
+
+// The server's buffers and ours are full: stan.go's call does not return.
+func TestAStuckConnectionBoundsTheOutcome(t *testing.T) {
+	p := runProxy(t, runServer(t, nil).URL())
+	const timeout = 400 * time.Millisecond
+	c := connect(t, p.url(), func(c *stanwrap.Config) { c.AckTimeout = timeout; c.MaxPending = 256 })
+	p.silence()
+	data := strings.Repeat("x", 256<<10)
+	begin := time.Now()
+	var outcomes []<-chan error
+	for range 200 {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		outcomes = append(outcomes, start(ctx, c, message(data)))
+		cancel()
+	}
+	for _, o := range outcomes {
+		if err := await(t, o); !errors.Is(err, ticketing.ErrUnknown) && !errors.Is(err, ticketing.ErrNotSent) {
+			t.Fatalf("outcome %v, want unknown or not sent", err)
+		}
+	}
+	if d := time.Since(begin); d > 4*timeout {
+		t.Errorf("it took %v, with an ack timeout of %v", d, timeout)
+	}
+	p.cut()
+	p.resume()
+	until(t, "disconnected", func() bool { return !c.Healthy() })
+	p.restore()
+	until(t, "reconnected", c.Healthy)
+	send(t, c, "after")
+}
+
+func TestTheServersLimitOfChannelsIsNotTheEventsFault(t *testing.T) {
+	s := runServer(t, func(o *server.Options, _ *natsd.Options) { o.MaxChannels = 1 })
+	c := connect(t, s.URL(), nil)
+	send(t, c, "one")
+	m := message("two")
+	m.Subject = "ticket:updated"
+	err := await(t, start(t.Context(), c, m))
+	is(t, err, ticketing.ErrRejected)
+	if errors.Is(err, ticketing.ErrInvalidEvent) {
+		t.Errorf("%v is an invalid event", err)
+	}
+	sub := subscription()
+	sub.Subject = m.Subject
+	if err := c.Receive(t.Context(), sub, nil); !strings.Contains(errText(err), "limit of channels") {
+		t.Errorf("Receive = %v, want the limit of channels", err)
+	}
+}
+
+func TestAChannelInAnotherCaseIsRejected(t *testing.T) {
+	c := connect(t, runServer(t, nil).URL(), nil)
+	send(t, c, "one")
+	m := message("two")
+	m.Subject = "Ticket:Created"
+	is(t, await(t, start(t.Context(), c, m)), ticketing.ErrRejected)
+}
+
+func TestAPublishFindsThatTheSessionIsLost(t *testing.T) {
+	s := runServer(t, nil)
+	c := connect(t, s.URL(), nil)
+	send(t, c, "one")
+	loseSession(t, s, "client")
+	is(t, await(t, start(t.Context(), c, message("two"))), ticketing.ErrNotSent, ticketing.ErrNotConnected)
+	closed(t, "the client is closed", c.Closed())
+	is(t, await(t, start(t.Context(), c, message("three"))), ticketing.ErrNotSent, ticketing.ErrClosed)
+}
+
+func TestEveryPublishIsCompletedOnceWhileTheClientCloses(t *testing.T) {
+	endings := map[string]func(*testing.T, *testServer, *stanwrap.Client){
+		"closed": func(t *testing.T, _ *testServer, c *stanwrap.Client) {
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+		"cut short": func(t *testing.T, _ *testServer, c *stanwrap.Client) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			is(t, c.Close(ctx), context.Canceled)
+		},
+		"stan.go closed": func(_ *testing.T, _ *testServer, c *stanwrap.Client) { c.Stan().Close() },
+		"NATS closed":    func(_ *testing.T, _ *testServer, c *stanwrap.Client) { c.Conn().Close() },
+		"session lost":   func(t *testing.T, s *testServer, _ *stanwrap.Client) { loseSession(t, s, "client") },
+	}
+	for name, end := range endings {
+		t.Run(name, func(t *testing.T) {
+			s := runServer(t, nil)
+			c := connect(t, s.URL(), func(c *stanwrap.Config) { c.MaxPending = 16; c.AckTimeout = time.Second })
+			const publishers, each = 8, 500
+			var started, completed, stored atomic.Int64
+			half := make(chan struct{})
+			var wg sync.WaitGroup
+			for range publishers {
+				wg.Go(func() {
+					for range each {
+						var once atomic.Bool
+						c.Send(t.Context(), message("{}"), func(err error) {
+							if !once.CompareAndSwap(false, true) {
+								t.Error("completed twice")
+							}
+							completed.Add(1)
+							if err == nil {
+								stored.Add(1)
+							}
+						})
+						if started.Add(1) == publishers*each/2 {
+							close(half)
+						}
+					}
+				})
+			}
+			<-half
+			end(t, s, c)
+			wg.Wait()
+			until(t, "everything is completed", func() bool { return completed.Load() == publishers*each })
+			closed(t, "the client is closed", c.Closed())
+			t.Logf("%d of %d stored", stored.Load(), publishers*each)
+			if stored.Load() == 0 {
+				t.Error("nothing was stored before the end")
+			}
+		})
+	}
+}
