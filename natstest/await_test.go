@@ -161,7 +161,7 @@ func TestAwaitLeavesNothingBehindInTheRecorder(t *testing.T) {
 	var r natstest.Recorder
 	synctest.Test(t, func(t *testing.T) {
 		func() {
-			defer func() { recover() }()
+			defer func() { _ = recover() }()
 			publish(t, &r, ticketCreated{})
 			natstest.Await(t.Context(), t, &r, func(ticketCreated) bool { panic("a match that fails") })
 		}()

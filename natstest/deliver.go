@@ -22,6 +22,9 @@ import (
 // backoff. [WithAttempt] makes that attempt a later one, such as the last;
 // [UntilSettled] lets the listener go on.
 //
+// The verdict is all that Deliver waits for: a listener's OnDeadLetter may be
+// called after it returned.
+//
 // The test ends with Fatalf when the event cannot be encoded, when no listener
 // takes it, and when there is no verdict in time ([Within]); then the message
 // is taken back, and settling it later gives [ticketing.ErrSettled].

@@ -252,7 +252,9 @@ listening on order:created: "mail", "tickets"`},
 		{"one that stopped", func(t *testing.T, r *natstest.Recorder) {
 			stop := receive(t, r, sub("ticket:created", "orders", 0), hold)
 			synctest.Wait()
-			stop()
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
 		}, nil, `
 natstest: Deliver ticket:created: no listener on it within 10s; Listen has to run in another goroutine
 the listener of group "orders" has stopped
@@ -349,7 +351,7 @@ func TestDeliverToAListenerThatStopsMeanwhileIsHandedBack(t *testing.T) {
 			second <- run(t, func(t testing.TB) { natstest.Deliver(t, &r, ticketCreated{}) })
 		}()
 		synctest.Wait()
-		go stop()
+		go func() { _ = stop() }() // the cleanup sees its error
 		synctest.Wait()
 		close(release)
 		if res := <-first; !res.Acked() {

@@ -35,7 +35,10 @@ func receive(t *testing.T, r *natstest.Recorder, s ticketing.Subscription, handl
 	return stop
 }
 
-func ack(_ context.Context, in *ticketing.Inbound) { in.Settle(ticketing.Verdict{Kind: ticketing.Ack}) }
+// ack is a handle that has nothing to do.
+func ack(_ context.Context, in *ticketing.Inbound) {
+	_ = in.Settle(ticketing.Verdict{Kind: ticketing.Ack}) // Deliver tells
+}
 
 func TestReceiveRefusesAnInvalidSubscription(t *testing.T) {
 	var r natstest.Recorder
