@@ -1,0 +1,453 @@
+package stanserver_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
+	natsd "github.com/nats-io/nats-server/v2/server"
+	stand "github.com/nats-io/nats-streaming-server/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go"
+	"go.uber.org/goleak"
+)
+
+const (
+	pollTick = 5 * time.Millisecond
+	patience = 20 * time.Second
+)
+
+// connect returns a session that is closed with the test.
+func connect(t testing.TB, s *stanserver.Server, clientID string, opts ...stan.Option) stan.Conn {
+	t.Helper()
+	nc, err := nats.Connect(s.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(pollTick))
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	sc, err := stan.Connect(s.ClusterID(), clientID, append([]stan.Option{stan.NatsConn(nc)}, opts...)...)
+	if err != nil {
+		nc.Close()
+		t.Fatalf("connect: %v", err)
+	}
+	t.Cleanup(func() {
+		// In this order, because the server of the session may be gone: to say
+		// goodbye to it would take a timeout.
+		nc.Close()
+		_ = sc.Close()
+	})
+	return sc
+}
+
+func publish(t testing.TB, sc stan.Conn, payloads ...string) {
+	t.Helper()
+	for _, p := range payloads {
+		if err := sc.Publish("ticket:created", []byte(p)); err != nil {
+			t.Fatalf("publish: %v", err)
+		}
+	}
+}
+
+// received subscribes from the beginning and returns the first n payloads.
+func received(t testing.TB, sc stan.Conn, n int) []string {
+	t.Helper()
+	ch := make(chan string, 64)
+	sub, err := sc.Subscribe("ticket:created", func(m *stan.Msg) { ch <- string(m.Data) }, stan.DeliverAllAvailable())
+	if err != nil {
+		t.Fatalf("subscribe: %v", err)
+	}
+	defer sub.Close()
+	var got []string
+	for range n {
+		select {
+		case p := <-ch:
+			got = append(got, p)
+		case <-time.After(patience):
+			t.Fatalf("received %q and nothing more in %v, want %d messages", got, patience, n)
+		}
+	}
+	return got
+}
+
+func TestRunGivesAServerThatStoresMessages(t *testing.T) {
+	s := stanserver.Run(t)
+	if !strings.HasPrefix(s.URL(), "nats://127.0.0.1:") || s.ClusterID() != "ticketing" {
+		t.Errorf("server %q, cluster %q", s.URL(), s.ClusterID())
+	}
+	sc := connect(t, s, "client")
+	publish(t, sc, "a", "b")
+	if got := received(t, sc, 2); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("received %q", got)
+	}
+}
+
+func TestRestartOfAMemoryStoreComesBackEmpty(t *testing.T) {
+	s := stanserver.Run(t)
+	publish(t, connect(t, s, "before"), "old")
+	url := s.URL()
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if s.URL() != url {
+		t.Errorf("URL %q after the restart, %q before", s.URL(), url)
+	}
+	sc := connect(t, s, "after")
+	publish(t, sc, "new")
+	if got := received(t, sc, 1); got[0] != "new" {
+		t.Errorf("received %q first, want the new message", got)
+	}
+}
+
+func TestRestartOfAFileStoreGoesOnWhereItWas(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shut down before=%t", down), func(t *testing.T) {
+			s := stanserver.Run(t, stanserver.FileStore())
+			publish(t, connect(t, s, "before"), "old")
+			if down {
+				s.Shutdown()
+				if nc, err := nats.Connect(s.URL()); err == nil {
+					nc.Close()
+					t.Fatal("a server answers after Shutdown")
+				}
+			}
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			sc := connect(t, s, "after")
+			publish(t, sc, "new")
+			if got := received(t, sc, 2); !slices.Equal(got, []string{"old", "new"}) {
+				t.Errorf("received %q", got)
+			}
+		})
+	}
+}
+
+func TestASessionIsLostWithTheMemoryStoreAndKeptWithTheFileStore(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		opts []stanserver.Option
+		lost bool
+	}{
+		{"memory", nil, true},
+		{"file", []stanserver.Option{stanserver.FileStore()}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := stanserver.Run(t, tt.opts...)
+			lost := make(chan error, 1)
+			sc := connect(t, s, "client", stan.Pings(1, 100),
+				stan.SetConnectionLostHandler(func(_ stan.Conn, err error) { lost <- err }))
+			if err := s.RestartStreaming(); err != nil {
+				t.Fatal(err)
+			}
+			if !tt.lost {
+				publish(t, sc, "the session is known")
+				return
+			}
+			select {
+			case <-lost:
+			case <-time.After(patience):
+				t.Error("the client was not told that its session is gone")
+			}
+		})
+	}
+}
+
+func TestRestartStreamingKeepsTheConnection(t *testing.T) {
+	s := stanserver.Run(t, stanserver.FileStore())
+	sc := connect(t, s, "client")
+	before, carrier := s.Streaming(), s.NATS().NATS()
+	if err := s.RestartStreaming(); err != nil {
+		t.Fatal(err)
+	}
+	if got := sc.NatsConn().Stats().Reconnects; got != 0 {
+		t.Errorf("the client had to reconnect %d times", got)
+	}
+	if s.Streaming() == before || before.State() != stand.Shutdown {
+		t.Error("the streaming server before the restart goes on")
+	}
+	if s.NATS().NATS() != carrier {
+		t.Error("the NATS server was restarted too")
+	}
+	s.Shutdown()
+	if err := s.RestartStreaming(); err == nil || !strings.Contains(err.Error(), "use Restart") {
+		t.Errorf("error %v after Shutdown, want one that says to use Restart", err)
+	}
+}
+
+func TestRestartOfTheNATSServerAloneKeepsTheMemoryStoresSession(t *testing.T) {
+	s := stanserver.Run(t)
+	sc := connect(t, s, "client", stan.PubAckWait(250*time.Millisecond))
+	publish(t, sc, "before")
+	if err := s.NATS().Restart(); err != nil {
+		t.Fatal(err)
+	}
+	// Until both sides are connected again a publish or its ack is lost.
+	deadline := time.Now().Add(patience)
+	for {
+		err := sc.Publish("ticket:created", []byte("after"))
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("publish after the restart: %v", err)
+		}
+	}
+	if got := received(t, sc, 2); got[0] != "before" {
+		t.Errorf("received %q", got)
+	}
+}
+
+func TestShutdownIsIdempotentAndWaits(t *testing.T) {
+	ignore := goleak.IgnoreCurrent()
+	s, err := stanserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sc, err := stan.Connect(s.ClusterID(), "client", stan.NatsURL(s.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, sc, "a", "b", "c")
+	if err := sc.Close(); err != nil {
+		t.Error(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(s.Shutdown)
+	}
+	wg.Wait()
+	if state := s.Streaming().State(); state != stand.Shutdown {
+		t.Errorf("the server is in state %v after Shutdown", state)
+	}
+	goleak.VerifyNone(t, ignore)
+	if err := s.Restart(); err != nil {
+		t.Errorf("restart of a memory store: %v", err)
+	}
+	s.Shutdown()
+}
+
+func TestStartRemovesItsOwnDirectory(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	t.Setenv("TMP", tmp) // Windows
+	s, err := stanserver.Start(stanserver.FileStore())
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, connect(t, s, "client"), "a")
+	if entries, _ := os.ReadDir(tmp); len(entries) != 1 {
+		t.Errorf("%d entries in the temporary directory, want the server's one", len(entries))
+	}
+	if err := s.Restart(); err != nil {
+		t.Fatalf("restart of a running server: %v", err)
+	}
+	s.Shutdown()
+	if entries, _ := os.ReadDir(tmp); len(entries) != 0 {
+		t.Errorf("%v left in the temporary directory", entries)
+	}
+	if err := s.Restart(); err == nil || !strings.Contains(err.Error(), "StoreDir") {
+		t.Errorf("restart without a directory: %v, want an error that names StoreDir", err)
+	}
+}
+
+func TestStoreDirOutlivesTheServer(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	for run := range 2 {
+		s, err := stanserver.Start(stanserver.StoreDir(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc := connect(t, s, fmt.Sprintf("client-%d", run))
+		publish(t, sc, fmt.Sprint(run))
+		if got := received(t, sc, run+1); len(got) != run+1 {
+			t.Errorf("run %d received %q", run, got)
+		}
+		s.Shutdown()
+	}
+	// The same files under another cluster's id are refused.
+	s, err := stanserver.Start(stanserver.StoreDir(dir), stanserver.ClusterID("other"))
+	if err == nil {
+		s.Shutdown()
+		t.Fatal("a server started on another cluster's files")
+	}
+	if !strings.Contains(err.Error(), "cluster ID") {
+		t.Errorf("error %q does not name the cluster ID", err)
+	}
+}
+
+func TestClusterIDIsWhatClientsHaveToName(t *testing.T) {
+	s := stanserver.Run(t, stanserver.ClusterID("banking"))
+	if s.ClusterID() != "banking" {
+		t.Errorf("cluster id %q", s.ClusterID())
+	}
+	connect(t, s, "client")
+	nc, err := nats.Connect(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := stan.Connect("ticketing", "client", stan.NatsConn(nc), stan.ConnectWait(time.Second)); err == nil {
+		t.Error("a client connected with another cluster's id")
+	}
+}
+
+func TestServersOfParallelTestsDoNotMeet(t *testing.T) {
+	for i := range 6 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			s := stanserver.Run(t)
+			sc := connect(t, s, "client")
+			publish(t, sc, fmt.Sprint(i))
+			if got := received(t, sc, 1); got[0] != fmt.Sprint(i) {
+				t.Errorf("received %q", got)
+			}
+		})
+	}
+}
+
+func TestMaxPayloadAndPortAreTheServers(t *testing.T) {
+	first := stanserver.Run(t)
+	first.Shutdown()
+	var port int
+	if _, err := fmt.Sscanf(first.URL(), "nats://127.0.0.1:%d", &port); err != nil {
+		t.Fatal(err)
+	}
+	s := stanserver.Run(t, stanserver.Port(port), stanserver.MaxPayload(4096))
+	if s.URL() != first.URL() {
+		t.Errorf("URL %s, want %s", s.URL(), first.URL())
+	}
+	if got := connect(t, s, "client").NatsConn().MaxPayload(); got != 4096 {
+		t.Errorf("max payload %d, want 4096", got)
+	}
+	if second, err := stanserver.Start(stanserver.Port(port)); err == nil {
+		second.Shutdown()
+		t.Error("two servers have one port")
+	}
+}
+
+func TestConfigureChangesAnythingElseAtEveryStart(t *testing.T) {
+	calls := 0
+	s := stanserver.Run(t,
+		stanserver.Configure(func(o *stand.Options) {
+			calls++
+			o.MaxChannels = 1
+		}),
+		stanserver.ConfigureNATS(func(o *natsd.Options) {
+			o.Username, o.Password = "alice", "secret"
+		}))
+	for range 2 {
+		if nc, err := nats.Connect(s.URL()); !errors.Is(err, nats.ErrAuthorization) {
+			if err == nil {
+				nc.Close()
+			}
+			t.Errorf("connect without a user: %v, want %v", err, nats.ErrAuthorization)
+		}
+		nc, err := nats.Connect(s.URL(), nats.UserInfo("alice", "secret"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc, err := stan.Connect(s.ClusterID(), "client", stan.NatsConn(nc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish(t, sc, "a")
+		if err := sc.Publish("order:created", nil); err == nil {
+			t.Error("a second channel was made")
+		}
+		if err := sc.Close(); err != nil {
+			t.Error(err)
+		}
+		nc.Close()
+		if err := s.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls != 3 {
+		t.Errorf("Configure was called %d times for 3 starts", calls)
+	}
+}
+
+func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		opt  stanserver.Option
+		want string
+	}{
+		{"the store directory is a file", stanserver.StoreDir(file), file},
+		{"an unknown store", stanserver.Configure(func(o *stand.Options) { o.StoreType = "tape" }), "tape"},
+		{"NATS options that contradict each other", stanserver.ConfigureNATS(func(o *natsd.Options) { o.MaxPending = 1 }), "max_payload"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ignore := goleak.IgnoreCurrent()
+			s, err := stanserver.Start(tt.opt)
+			if err == nil {
+				s.Shutdown()
+				t.Fatal("it started")
+			}
+			if !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(tt.want)) {
+				t.Errorf("error %q does not say %q", err, tt.want)
+			}
+			goleak.VerifyNone(t, ignore)
+		})
+	}
+}
+
+func TestTheServerLogsOnlyWhereItIsToldTo(t *testing.T) {
+	var out lockedBuffer
+	s := stanserver.Run(t, stanserver.Logger(slog.New(slog.NewTextHandler(&out, nil))))
+	connect(t, s, "client")
+	s.Shutdown()
+	for _, want := range []string{"Streaming Server is ready", "STREAM: Shutting down", "Initiating Shutdown"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the log has no %q:\n%s", want, out.String())
+		}
+	}
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func BenchmarkStartToFirstConnection(b *testing.B) {
+	for b.Loop() {
+		s, err := stanserver.Start()
+		if err != nil {
+			b.Fatal(err)
+		}
+		sc, err := stan.Connect(s.ClusterID(), "bench", stan.NatsURL(s.URL()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := sc.Close(); err != nil {
+			b.Fatal(err)
+		}
+		s.Shutdown()
+		b.StartTimer()
+	}
+}
