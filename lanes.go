@@ -16,6 +16,7 @@ type lane struct {
 	head, tail *job
 	running    bool        // a worker has the head
 	backoff    *time.Timer // until the head's next attempt
+	due        time.Time   // when that is
 	next       *lane       // the next ready one, or the next free one
 }
 
@@ -84,15 +85,16 @@ func (s *lanes) finish(ln *lane) {
 	s.free = ln
 }
 
-// drain empties all lanes of what no worker has, and returns it in order
-// within each lane, with the wait that is left as it is: unknown to lanes.
-func (s *lanes) drain() []*job {
-	var all []*job
+// drain empties all lanes of what no worker has, and calls f for each job, in
+// order within its lane, with the wait that its lane has left.
+func (s *lanes) drain(f func(j *job, wait time.Duration)) {
 	s.first, s.last = nil, nil
 	for key, ln := range s.byKey {
 		ln.next = nil
+		wait := time.Duration(0)
 		if ln.backoff != nil {
 			ln.backoff.Stop()
+			wait = max(0, time.Until(ln.due))
 		}
 		j := ln.head
 		if ln.running {
@@ -101,8 +103,7 @@ func (s *lanes) drain() []*job {
 			delete(s.byKey, key)
 		}
 		for ; j != nil; j = j.next {
-			all = append(all, j)
+			f(j, wait)
 		}
 	}
-	return all
 }

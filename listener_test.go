@@ -644,7 +644,7 @@ func TestStopFinishesWhatRunsAndHandsBackWhatDoesNot(t *testing.T) {
 			started <- struct{}{}
 			<-release
 			return nil
-		}, ticketing.ListenerOptions{Concurrency: 2})
+		}, ticketing.ListenerOptions{Concurrency: 2, MinBackoff: time.Minute})
 		l.broker.deliverNote("failing", 1) // will be in backoff
 		synctest.Wait()
 		l.broker.deliverNote("a", 1) // runs
@@ -652,8 +652,10 @@ func TestStopFinishesWhatRunsAndHandsBackWhatDoesNot(t *testing.T) {
 		<-started
 		synctest.Wait()
 		l.cancel()
-		l.want(ticketing.Retry)
-		l.want(ticketing.Retry)
+		waits := l.want(ticketing.Retry).After + l.want(ticketing.Retry).After
+		if waits < 48*time.Second || waits > 72*time.Second {
+			t.Errorf("handed back for %v, want what was left of the one's backoff", waits)
+		}
 		l.wantNone()
 		l.broker.deliverNote("late", 1)
 		close(release)
@@ -677,6 +679,7 @@ func TestAHandlerThatFailsDuringTheStopHandsItsEventBack(t *testing.T) {
 		l.broker.deliverNote("a", 1)
 		synctest.Wait()
 		l.cancel()
+		synctest.Wait()
 		close(release)
 		if v := l.want(ticketing.Retry); v.After != time.Minute || !errors.Is(v.Err, errScripted) {
 			t.Errorf("handed back with %+v, want after a minute with the handler's error", v)

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Publisher publishes events of one type. Its methods may be called
@@ -112,40 +109,13 @@ func WithHeader(name, value string) PublishOption {
 // [ErrUnknown]. A ctx without a deadline is bounded by the sender's own
 // timeout.
 func (p *Publisher[E]) Publish(ctx context.Context, e E, opts ...PublishOption) error {
-	m := new(Message)
-	if err := p.encode(ctx, m, &e, opts); err != nil {
+	r := new(Receipt)
+	if err := p.encode(ctx, &r.msg, &e, opts); err != nil {
 		return err
 	}
-	w := waiters.Get().(*waiter)
-	p.sender.Send(ctx, m, w.done)
-	select {
-	case err := <-w.result:
-		waiters.Put(w)
-		return publishError(m, err)
-	default:
-	}
-	select {
-	case err := <-w.result:
-		waiters.Put(w)
-		return publishError(m, err)
-	case <-ctx.Done():
-		// The waiter is not reused: done is still to come.
-		return NewPublishError(OutcomeUnknown, m, context.Cause(ctx))
-	}
+	p.sender.Send(ctx, &r.msg, r.complete)
+	return r.Wait(ctx)
 }
-
-// waiter receives one completion. It is pooled with its method value, so that
-// waiting costs no allocation.
-type waiter struct {
-	result chan error
-	done   func(error)
-}
-
-var waiters = sync.Pool{New: func() any {
-	w := &waiter{result: make(chan error, 1)}
-	w.done = func(err error) { w.result <- err }
-	return w
-}}
 
 // PublishAsync sends e without waiting for the broker: it may block for a
 // place in the sender's window, never past ctx, and ctx bounds nothing else,
@@ -175,11 +145,7 @@ func (p *Publisher[E]) encode(ctx context.Context, m *Message, e *E, opts []Publ
 	// The caller's options set the id and headers; the rest is ours.
 	m.Subject = p.subject
 	if m.ID == "" {
-		id, err := uuid.NewV7()
-		if err != nil {
-			return NewPublishError(OutcomeNotSent, m, err)
-		}
-		m.ID = id.String()
+		m.ID = newID()
 	}
 	switch {
 	case p.sender == nil:
@@ -204,16 +170,4 @@ func (p *Publisher[E]) encode(ctx context.Context, m *Message, e *E, opts []Publ
 
 func invalidEvent(m *Message, err error) error {
 	return NewPublishError(OutcomeRejected, m, fmt.Errorf("%w: %w", ErrInvalidEvent, err))
-}
-
-// publishError turns a sender's result into what Publish promises.
-func publishError(m *Message, err error) error {
-	if err == nil {
-		return nil
-	}
-	var pe *PublishError
-	if errors.As(err, &pe) {
-		return err
-	}
-	return NewPublishError(OutcomeUnknown, m, err)
 }

@@ -130,6 +130,7 @@ func (r *run) put(ln *lane, again bool, after time.Duration) {
 // park lets ln wait without a worker. The lock is held.
 func (r *run) park(ln *lane, d time.Duration) {
 	ln.running = false
+	ln.due = time.Now().Add(d)
 	ln.backoff = time.AfterFunc(d, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -151,10 +152,15 @@ func (r *run) stop() {
 		return
 	}
 	r.stopped = true
-	jobs := r.lanes.drain()
+	type left struct {
+		*job
+		wait time.Duration
+	}
+	var jobs []left
+	r.lanes.drain(func(j *job, wait time.Duration) { jobs = append(jobs, left{j, wait}) })
 	r.mu.Unlock()
 	for _, j := range jobs {
-		r.settle(j, Verdict{Kind: Retry, Err: errStopped})
+		r.settle(j.job, Verdict{Kind: Retry, After: j.wait, Err: errStopped})
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,39 +14,21 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
-	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
+	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 )
 
-func connectRaw(tb testing.TB, url, id string) stan.Conn {
+func connectRaw(tb testing.TB, s *stanserver.Server, id string) stan.Conn {
 	tb.Helper()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(s.URL())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sc, err := stan.Connect(clusterID, id, stan.NatsConn(nc))
+	sc, err := stan.Connect(stanserver.DefaultClusterID, id, stan.NatsConn(nc))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { sc.Close(); nc.Close() })
 	return sc
-}
-
-func connectClient(tb testing.TB, cfg stanwrap.Config) *stanwrap.Client {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	c, err := stanwrap.Connect(ctx, cfg)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := c.Close(ctx); err != nil {
-			tb.Error(err)
-		}
-	})
-	return c
 }
 
 type benchEvent struct {
@@ -86,9 +67,9 @@ func versus(b *testing.B, chunk int, raw, ours func(n int)) {
 func BenchmarkPublish(b *testing.B) {
 	for _, size := range []int{150, 4096} {
 		e := benchEvent{ID: "1", Pad: strings.Repeat("x", size-20)}
-		s := runServer(b, nil)
-		sc := connectRaw(b, s.URL(), "raw")
-		c := connectClient(b, stanwrap.Config{URLs: []string{s.URL()}, ClusterID: clusterID, ClientID: "ours"})
+		s := stanserver.Run(b)
+		sc := connectRaw(b, s, "raw")
+		c := connect(b, s.URL(), nil)
 		p := ticketing.NewPublisher[benchEvent](c, nil)
 		ctx := context.Background()
 		rawOne := func() {
@@ -153,5 +134,3 @@ func BenchmarkPublish(b *testing.B) {
 		sc.Close()
 	}
 }
-
-var _ = atomic.Int64{}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
 
@@ -34,7 +35,7 @@ func errText(err error) string {
 }
 
 func TestConnectNamesTheClusterIDWhenNoStreamingServerAnswers(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	begin := time.Now()
 	_, err := stanwrap.Connect(t.Context(), stanwrap.Config{
 		URLs: []string{s.URL()}, ClusterID: "another", ClientID: "client", Logger: quiet,
@@ -48,10 +49,10 @@ func TestConnectNamesTheClusterIDWhenNoStreamingServerAnswers(t *testing.T) {
 }
 
 func TestConnectSaysThatTheClientIDIsInUse(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	connect(t, s.URL(), nil)
 	_, err := stanwrap.Connect(t.Context(), stanwrap.Config{
-		URLs: []string{s.URL()}, ClusterID: clusterID, ClientID: "client", Logger: quiet,
+		URLs: []string{s.URL()}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: quiet,
 	})
 	if text := errText(err); !strings.Contains(text, `"client" is in use`) {
 		t.Errorf("error %q does not say that the client id is in use", text)
@@ -59,17 +60,17 @@ func TestConnectSaysThatTheClientIDIsInUse(t *testing.T) {
 }
 
 func TestConnectTakesTheClientIDOverFromAClientThatDied(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	connect(t, s.URL(), nil).Conn().Close()
 	send(t, connect(t, s.URL(), nil), "{}")
 }
 
 func TestConnectFailsWithoutAServer(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	url := strings.Replace(s.URL(), "nats://", "nats://user:pa55word@", 1)
 	s.Shutdown()
 	_, err := stanwrap.Connect(t.Context(), stanwrap.Config{
-		URLs: []string{url}, ClusterID: clusterID, ClientID: "client", Logger: quiet,
+		URLs: []string{url}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: quiet,
 	})
 	if err == nil || strings.Contains(err.Error(), "pa55word") {
 		t.Errorf("error %v, want one without the password", err)
@@ -78,7 +79,7 @@ func TestConnectFailsWithoutAServer(t *testing.T) {
 
 // A streaming server that takes its time: it answers when it is told to.
 func TestConnectReturnsWithItsContextAndClosesALateSession(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	nc, err := nats.Connect(s.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -116,23 +117,24 @@ func TestConnectReturnsWithItsContextAndClosesALateSession(t *testing.T) {
 	select {
 	case m := <-closes:
 		_ = m.Respond(nil)
+		_ = nc.Flush()
 	case <-time.After(patience):
 		t.Fatal("the late session was not closed")
 	}
 }
 
 func TestConnectDoesNothingWithAnEndedContext(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := stanwrap.Connect(ctx, stanwrap.Config{
-		URLs: []string{s.URL()}, ClusterID: clusterID, ClientID: "client", Logger: quiet,
+		URLs: []string{s.URL()}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: quiet,
 	})
 	is(t, err, context.Canceled)
 }
 
 func TestAClientTellsWhatItCanDo(t *testing.T) {
-	c := connect(t, runServer(t, nil).URL(), nil)
+	c := connect(t, stanserver.Run(t).URL(), nil)
 	want := ticketing.Capabilities{Groups: true, Durable: true, Fetch: true, Attempts: true}
 	if got := c.Capabilities(); got != want {
 		t.Errorf("capabilities %+v, want %+v", got, want)
@@ -147,7 +149,7 @@ func TestAClientTellsWhatItCanDo(t *testing.T) {
 
 // loseSession makes the server forget the client, as its restart with a memory
 // store does.
-func loseSession(t *testing.T, s *testServer, id string) {
+func loseSession(t *testing.T, s *stanserver.Server, id string) {
 	t.Helper()
 	nc, err := nats.Connect(s.URL())
 	if err != nil {
@@ -158,13 +160,13 @@ func loseSession(t *testing.T, s *testServer, id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nc.Request("_STAN.close."+clusterID, request, patience); err != nil {
+	if _, err := nc.Request("_STAN.close."+stanserver.DefaultClusterID, request, patience); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestALostSessionClosesTheClientForGood(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	c := connect(t, s.URL(), func(c *stanwrap.Config) { c.PingInterval = time.Millisecond }) // one second
 	in := receive(t, c, subscription())
 	send(t, c, "one")

@@ -10,6 +10,7 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
+	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
 
@@ -26,7 +27,7 @@ const subject ticketing.Subject = "ticket:created"
 // unless change sets one.
 func connect(t testing.TB, url string, change func(*stanwrap.Config)) *stanwrap.Client {
 	t.Helper()
-	cfg := stanwrap.Config{URLs: []string{url}, ClusterID: clusterID, ClientID: "client", Logger: quiet}
+	cfg := stanwrap.Config{URLs: []string{url}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: quiet}
 	if change != nil {
 		change(&cfg)
 	}

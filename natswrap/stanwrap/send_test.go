@@ -11,16 +11,17 @@ import (
 	"time"
 
 	natsd "github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats-streaming-server/server"
+	stand "github.com/nats-io/nats-streaming-server/server"
 	"github.com/nats-io/stan.go"
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
 
 func TestSendStoresThePlainPayload(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	c := connect(t, s.URL(), nil)
 	data := `{"id":"1","title":"a <b> & c","price":20.50}`
 	send(t, c, data)
@@ -36,7 +37,7 @@ func TestSendStoresThePlainPayload(t *testing.T) {
 }
 
 func TestThePayloadLimitIsExact(t *testing.T) {
-	c := connect(t, runServer(t, nil).URL(), nil)
+	c := connect(t, stanserver.Run(t).URL(), nil)
 	id := strings.Repeat("i", 22)
 	most := natsd.MAX_PAYLOAD_SIZE
 	for (&pb.PubMsg{ClientID: "client", Guid: id, Subject: string(subject), Data: make([]byte, most), ConnID: []byte(id)}).Size() > natsd.MAX_PAYLOAD_SIZE {
@@ -58,7 +59,7 @@ func TestThePayloadLimitIsExact(t *testing.T) {
 }
 
 func TestSendRefusesANilContext(t *testing.T) {
-	c := connect(t, runServer(t, nil).URL(), nil)
+	c := connect(t, stanserver.Run(t).URL(), nil)
 	var none context.Context
 	is(t, await(t, start(none, c, message("{}"))), ticketing.ErrNotSent)
 	if err := c.Receive(none, subscription(), nil); err == nil {
@@ -67,7 +68,7 @@ func TestSendRefusesANilContext(t *testing.T) {
 }
 
 func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
-	p := runProxy(t, runServer(t, nil).URL())
+	p := runProxy(t, stanserver.Run(t).URL())
 	c := connect(t, p.url(), func(c *stanwrap.Config) { c.MaxPending = 1 })
 	p.silence()
 	first := start(t.Context(), c, message("first"))
@@ -89,7 +90,7 @@ func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
 }
 
 func TestSendFailsAtOnceWhileThereIsNoConnection(t *testing.T) {
-	p := runProxy(t, runServer(t, nil).URL())
+	p := runProxy(t, stanserver.Run(t).URL())
 	c := connect(t, p.url(), func(c *stanwrap.Config) { c.MaxPending = 1; c.AckTimeout = time.Second })
 	p.silence()
 	inFlight := start(t.Context(), c, message("in flight"))
@@ -114,7 +115,7 @@ func TestSendFailsAtOnceWhileThereIsNoConnection(t *testing.T) {
 }
 
 func TestAnOutcomeThatDoesNotComeIsUnknown(t *testing.T) {
-	p := runProxy(t, runServer(t, nil).URL())
+	p := runProxy(t, stanserver.Run(t).URL())
 	c := connect(t, p.url(), func(c *stanwrap.Config) { c.AckTimeout = 100 * time.Millisecond })
 	p.silence()
 	err := await(t, start(t.Context(), c, message("{}")))
@@ -124,7 +125,7 @@ func TestAnOutcomeThatDoesNotComeIsUnknown(t *testing.T) {
 
 // The server's buffers and ours are full: stan.go's call does not return.
 func TestAStuckConnectionBoundsTheOutcome(t *testing.T) {
-	p := runProxy(t, runServer(t, nil).URL())
+	p := runProxy(t, stanserver.Run(t).URL())
 	const timeout = 400 * time.Millisecond
 	c := connect(t, p.url(), func(c *stanwrap.Config) { c.AckTimeout = timeout; c.MaxPending = 256 })
 	p.silence()
@@ -153,7 +154,7 @@ func TestAStuckConnectionBoundsTheOutcome(t *testing.T) {
 }
 
 func TestTheServersLimitOfChannelsIsNotTheEventsFault(t *testing.T) {
-	s := runServer(t, func(o *server.Options, _ *natsd.Options) { o.MaxChannels = 1 })
+	s := stanserver.Run(t, stanserver.Configure(func(o *stand.Options) { o.MaxChannels = 1 }))
 	c := connect(t, s.URL(), nil)
 	send(t, c, "one")
 	m := message("two")
@@ -171,7 +172,7 @@ func TestTheServersLimitOfChannelsIsNotTheEventsFault(t *testing.T) {
 }
 
 func TestAChannelInAnotherCaseIsRejected(t *testing.T) {
-	c := connect(t, runServer(t, nil).URL(), nil)
+	c := connect(t, stanserver.Run(t).URL(), nil)
 	send(t, c, "one")
 	m := message("two")
 	m.Subject = "Ticket:Created"
@@ -179,7 +180,7 @@ func TestAChannelInAnotherCaseIsRejected(t *testing.T) {
 }
 
 func TestAPublishFindsThatTheSessionIsLost(t *testing.T) {
-	s := runServer(t, nil)
+	s := stanserver.Run(t)
 	c := connect(t, s.URL(), nil)
 	send(t, c, "one")
 	loseSession(t, s, "client")
@@ -189,24 +190,24 @@ func TestAPublishFindsThatTheSessionIsLost(t *testing.T) {
 }
 
 func TestEveryPublishIsCompletedOnceWhileTheClientCloses(t *testing.T) {
-	endings := map[string]func(*testing.T, *testServer, *stanwrap.Client){
-		"closed": func(t *testing.T, _ *testServer, c *stanwrap.Client) {
+	endings := map[string]func(*testing.T, *stanserver.Server, *stanwrap.Client){
+		"closed": func(t *testing.T, _ *stanserver.Server, c *stanwrap.Client) {
 			if err := c.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
 		},
-		"cut short": func(t *testing.T, _ *testServer, c *stanwrap.Client) {
+		"cut short": func(t *testing.T, _ *stanserver.Server, c *stanwrap.Client) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			is(t, c.Close(ctx), context.Canceled)
 		},
-		"stan.go closed": func(_ *testing.T, _ *testServer, c *stanwrap.Client) { c.Stan().Close() },
-		"NATS closed":    func(_ *testing.T, _ *testServer, c *stanwrap.Client) { c.Conn().Close() },
-		"session lost":   func(t *testing.T, s *testServer, _ *stanwrap.Client) { loseSession(t, s, "client") },
+		"stan.go closed": func(_ *testing.T, _ *stanserver.Server, c *stanwrap.Client) { c.Stan().Close() },
+		"NATS closed":    func(_ *testing.T, _ *stanserver.Server, c *stanwrap.Client) { c.Conn().Close() },
+		"session lost":   func(t *testing.T, s *stanserver.Server, _ *stanwrap.Client) { loseSession(t, s, "client") },
 	}
 	for name, end := range endings {
 		t.Run(name, func(t *testing.T) {
-			s := runServer(t, nil)
+			s := stanserver.Run(t)
 			c := connect(t, s.URL(), func(c *stanwrap.Config) { c.MaxPending = 16; c.AckTimeout = time.Second })
 			const publishers, each = 8, 500
 			var started, completed, stored atomic.Int64

@@ -14,8 +14,12 @@ import (
 )
 
 // requestTimeout bounds stan.go's requests to the server: connect, subscribe,
-// close. A variable for tests.
-var requestTimeout = 5 * time.Second
+// close.
+const requestTimeout = 5 * time.Second
+
+// lateClose bounds how long the server may take to close a session that nobody
+// wants any more.
+const lateClose = time.Second
 
 // session is one registration with the streaming server. Whoever uses one
 // takes it from [Client.session] and looks at lost: subscriptions and
@@ -54,7 +58,7 @@ func (s *session) alive() bool {
 
 // openSession registers with the streaming server over nc. stan.go knows no
 // context: when ctx ends first, openSession returns, and a registration that
-// succeeds afterwards is closed before cleanup is called.
+// succeeds afterwards is closed before cleanup is called, perhaps twice.
 func openSession(ctx context.Context, cfg *Config, nc *nats.Conn, lost func(*session, error), cleanup func()) (*session, error) {
 	s := newSession()
 	type result struct {
@@ -92,7 +96,9 @@ func openSession(ctx context.Context, cfg *Config, nc *nats.Conn, lost func(*ses
 	case <-ctx.Done():
 		s.end(context.Cause(ctx))
 		go func() {
-			if r := <-done; r.err == nil {
+			r := <-done
+			if r.err == nil {
+				defer time.AfterFunc(lateClose, cleanup).Stop()
 				r.conn.Close()
 			}
 			cleanup()
