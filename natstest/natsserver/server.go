@@ -153,8 +153,12 @@ func (s *Server) stop() {
 		return
 	}
 	s.running = false
+	stores := s.nats.JetStreamEnabled()
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
+	if stores {
+		settle()
+	}
 	_ = s.log.Close() // never fails
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -208,6 +209,34 @@ func TestShutdownIsIdempotentAndWaits(t *testing.T) {
 		t.Error("the server runs after Shutdown")
 	}
 	goleak.VerifyNone(t, ignore)
+}
+
+func TestNothingIsWrittenAfterShutdown(t *testing.T) {
+	for range 20 {
+		s := natsserver.Run(t)
+		nc, js := connect(t, s.URL())
+		createStream(t, js, 1)
+		consumer, err := js.CreateConsumer(t.Context(), "EVENTS", jetstream.ConsumerConfig{Durable: "d", AckPolicy: jetstream.AckExplicitPolicy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish(t, js, 1)
+		m, err := consumer.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The acknowledgement has the server write the consumer's file.
+		if err := m.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		s.Shutdown()
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		if bytes.Contains(stacks, []byte("nats-server/v2/server.writeAtomically")) {
+			t.Fatalf("the server writes after Shutdown:\n%s", stacks)
+		}
+	}
 }
 
 func TestStartRemovesOnlyItsOwnDirectory(t *testing.T) {
