@@ -32,6 +32,7 @@ type fakeBroker struct {
 	feed     chan *ticketing.Inbound
 	verdicts chan ticketing.Verdict // one for each settlement
 	sent     chan *ticketing.Message
+	late     chan *ticketing.Inbound // handed over during the drain
 
 	mu      sync.Mutex
 	held    map[uint64]bool
@@ -50,6 +51,7 @@ func newFakeBroker() *fakeBroker {
 		verdicts: make(chan ticketing.Verdict, 4096),
 		sent:     make(chan *ticketing.Message, 4096),
 		held:     map[uint64]bool{},
+		late:     make(chan *ticketing.Inbound, 1),
 		ends:     make(chan error, 1),
 		subbed:   make(chan struct{}),
 	}
@@ -74,6 +76,12 @@ func (b *fakeBroker) CheckSubject(context.Context, ticketing.Subject) error { re
 func (b *fakeBroker) deliver(data string) *ticketing.Inbound { return b.deliverAttempt(data, 1) }
 
 func (b *fakeBroker) deliverAttempt(data string, attempt int) *ticketing.Inbound {
+	in := b.inbound(data, attempt)
+	b.feed <- in
+	return in
+}
+
+func (b *fakeBroker) inbound(data string, attempt int) *ticketing.Inbound {
 	b.mu.Lock()
 	b.seq++
 	in := &ticketing.Inbound{Sequence: b.seq, Attempt: attempt}
@@ -83,7 +91,6 @@ func (b *fakeBroker) deliverAttempt(data string, attempt int) *ticketing.Inbound
 	in.Data = []byte(data)
 	in.Header = map[string][]string{"X-Kept": {"yes"}}
 	in.Bind(b)
-	b.feed <- in
 	return in
 }
 
@@ -135,15 +142,24 @@ func (b *fakeBroker) Receive(ctx context.Context, s ticketing.Subscription, hand
 		b.idle = idle
 	}
 	b.mu.Unlock()
-	select {
-	case <-idle:
-	case <-time.After(s.DrainTimeout):
-		cancel()
-		b.mu.Lock()
-		clear(b.held)
-		b.mu.Unlock()
+	timeout := time.After(s.DrainTimeout)
+	for {
+		select {
+		case <-idle:
+			return result
+		case in := <-b.late: // a message that was on its way when intake stopped
+			b.mu.Lock()
+			b.held[in.Sequence] = true
+			b.mu.Unlock()
+			handle(hctx, in)
+		case <-timeout:
+			cancel()
+			b.mu.Lock()
+			clear(b.held)
+			b.mu.Unlock()
+			return result
+		}
 	}
-	return result
 }
 
 // listening is a Listen that runs in a synctest bubble.
@@ -657,7 +673,8 @@ func TestStopFinishesWhatRunsAndHandsBackWhatDoesNot(t *testing.T) {
 			t.Errorf("handed back for %v, want what was left of the one's backoff", waits)
 		}
 		l.wantNone()
-		l.broker.deliverNote("late", 1)
+		l.broker.late <- l.broker.inbound(`{"id":"late"}`, 1)
+		l.want(ticketing.Retry)
 		close(release)
 		l.want(ticketing.Ack)
 		if err := <-l.result; err != nil {
@@ -777,5 +794,74 @@ func TestAReceiverMayTakeAFailedMessageBack(t *testing.T) {
 			t.Errorf("Settle = %v, want ErrSettled", err)
 		}
 		l.stop()
+	})
+}
+
+func TestAHandlerThatFailsAfterItsEventWasGivenUpIsNotRetriedHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error {
+			attempts++
+			time.Sleep(time.Minute) // of the bubble's: longer than twice the timeout
+			return errScripted
+		}, ticketing.ListenerOptions{HandlerTimeout: time.Second})
+		l.broker.deliverNote("a", 1)
+		l.want(ticketing.Abandon)
+		time.Sleep(time.Hour)
+		if attempts != 1 {
+			t.Errorf("%d attempts, want 1: the event is somebody else's", attempts)
+		}
+		l.stop()
+	})
+}
+
+// trap is an event whose own code panics.
+type trap struct {
+	In string `json:"in"`
+}
+
+type trapFields trap
+
+func (trap) Subject() ticketing.Subject { return "note:taken" }
+
+func (e trap) Key() string {
+	if e.In == "key" {
+		panic("trap")
+	}
+	return ""
+}
+
+func (e *trap) UnmarshalJSON(data []byte) error {
+	if err := json.Unmarshal(data, (*trapFields)(e)); err != nil {
+		return err
+	}
+	if e.In == "decoding" {
+		panic("trap")
+	}
+	return nil
+}
+
+func TestAPanicOfTheEventsOwnCodeMakesADeadLetter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBroker()
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		opts := &ticketing.ListenerOptions{Logger: slog.New(slog.DiscardHandler)}
+		go func() {
+			result <- ticketing.NewListener(b, "group", func(context.Context, *ticketing.Delivery[trap]) error { return nil }, opts).Listen(ctx)
+		}()
+		for _, test := range []struct {
+			data string
+			want ticketing.VerdictKind
+		}{{`{"in":"decoding"}`, ticketing.Drop}, {`{"in":"key"}`, ticketing.Drop}, {`{}`, ticketing.Ack}} {
+			b.deliver(test.data)
+			if v := <-b.verdicts; v.Kind != test.want {
+				t.Errorf("%s: %v, want %v", test.data, v.Kind, test.want)
+			}
+		}
+		cancel()
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
 	})
 }

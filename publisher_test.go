@@ -67,6 +67,14 @@ func TestAnIDOfTheCallersIsKept(t *testing.T) {
 	}
 }
 
+func TestAnOptionCannotSendAnEventElsewhere(t *testing.T) {
+	c := new(capture)
+	err := ticketing.NewPublisher[note](c, nil).Publish(t.Context(), note{}, func(m *ticketing.Message) { m.Subject = "elsewhere" })
+	if err != nil || c.msgs[0].Subject != "note:taken" {
+		t.Errorf("Publish = %v, sent to %q", err, c.msgs[0].Subject)
+	}
+}
+
 func TestTheOutcomeOfASenderIsPassedOn(t *testing.T) {
 	reason := errors.New("reason")
 	for _, o := range []ticketing.Outcome{ticketing.OutcomeUnknown, ticketing.OutcomeNotSent, ticketing.OutcomeRejected, ticketing.OutcomeBusy} {
