@@ -65,22 +65,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stanwrap: %w", err)
 	}
-	c := &Client{
-		cfg:      cfg,
-		log:      cfg.Logger,
-		finished: make(chan struct{}),
-		ended:    make(chan struct{}),
-	}
-	c.stopping, c.stop = context.WithCancelCause(context.Background())
-	c.hurry, c.cut = context.WithCancelCause(context.Background())
-	c.link.set(true)
-	c.out = newOutbound(c)
-	c.state = &natsconn.State{
-		OnDisconnect: c.disconnected,
-		OnReconnect:  c.reconnected,
-		OnClosed:     c.natsClosed,
-		Logger:       cfg.Logger,
-	}
+	c := newClient(cfg)
 	opts := append(c.state.Options(),
 		// A write that is stuck holds the client's lock.
 		nats.FlusherTimeout(cfg.AckTimeout), nats.ReconnectOnFlusherError())
@@ -100,6 +85,27 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		c.natsClosed()
 	}
 	return c, nil
+}
+
+// newClient returns a client that is not connected yet.
+func newClient(cfg Config) *Client {
+	c := &Client{
+		cfg:      cfg,
+		log:      cfg.Logger,
+		finished: make(chan struct{}),
+		ended:    make(chan struct{}),
+	}
+	c.stopping, c.stop = context.WithCancelCause(context.Background())
+	c.hurry, c.cut = context.WithCancelCause(context.Background())
+	c.link.set(true)
+	c.out = newOutbound(c)
+	c.state = &natsconn.State{
+		OnDisconnect: c.disconnected,
+		OnReconnect:  c.reconnected,
+		OnClosed:     c.natsClosed,
+		Logger:       cfg.Logger,
+	}
+	return c
 }
 
 // session is the registration that counts now.

@@ -1,0 +1,209 @@
+package stanwrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+)
+
+func TestOutcomesOfAPublishSayWhatIsKnown(t *testing.T) {
+	m := &ticketing.Message{ID: "id", Subject: "ticket:created"}
+	explain := map[string]func(*ticketing.Message, error) (error, bool){"publish": explainPublish, "ack": explainAck}
+	for _, test := range []struct {
+		at   string
+		err  error
+		want []error
+		lost bool
+	}{
+		{"publish", nats.ErrReconnectBufExceeded, []error{ticketing.ErrNotSent, ticketing.ErrNotConnected}, false},
+		{"publish", nats.ErrConnectionClosed, []error{ticketing.ErrNotSent, ticketing.ErrClosed}, true},
+		{"publish", nats.ErrConnectionDraining, []error{ticketing.ErrNotSent, ticketing.ErrClosed}, true},
+		{"publish", nats.ErrMaxPayload, []error{ticketing.ErrRejected, ticketing.ErrInvalidEvent, ticketing.ErrTooLarge}, false},
+		{"publish", stan.ErrConnectionClosed, []error{ticketing.ErrUnknown, ticketing.ErrClosed}, true},
+		{"publish", errors.New("broken pipe"), []error{ticketing.ErrUnknown}, false},
+		{"ack", stan.ErrTimeout, []error{ticketing.ErrUnknown, stan.ErrTimeout}, false},
+		{"ack", stan.ErrConnectionClosed, []error{ticketing.ErrUnknown, ticketing.ErrClosed}, true},
+		{"ack", errors.New("stan: invalid publish request"), []error{ticketing.ErrNotSent, ticketing.ErrNotConnected}, true},
+		{"ack", errors.New("stan: channel is being deleted"), []error{ticketing.ErrNotSent}, false},
+		{"ack", errors.New("stan: no configured channel"), []error{ticketing.ErrRejected}, false},
+		{"ack", errors.New("too many channels"), []error{ticketing.ErrRejected}, false},
+		{"ack", errors.New("no space left on device"), []error{ticketing.ErrUnknown}, false},
+	} {
+		t.Run(fmt.Sprint(test.at, " ", test.err), func(t *testing.T) {
+			got, lost := explain[test.at](m, test.err)
+			for _, want := range test.want {
+				if !errors.Is(got, want) {
+					t.Errorf("outcome %v, want one that matches %q", got, want)
+				}
+			}
+			if lost != test.lost {
+				t.Errorf("lost = %v, want %v", lost, test.lost)
+			}
+		})
+	}
+}
+
+func TestAttemptsAreCountedFromOneOnEveryServer(t *testing.T) {
+	for want, m := range map[int]stan.Msg{1: {}, 2: {}, 6: {}} {
+		if want > 1 {
+			m.Redelivered = true
+		}
+		if want > 2 {
+			m.RedeliveryCount = uint32(want - 1)
+		}
+		if got := attempt(&m); got != want {
+			t.Errorf("attempt = %d, want %d", got, want)
+		}
+	}
+}
+
+// fakeStan is a connection whose PublishAsync does what the test says.
+type fakeStan struct {
+	stan.Conn
+	publish func(subject string, ah stan.AckHandler) (string, error)
+}
+
+func (f *fakeStan) PublishAsync(subject string, _ []byte, ah stan.AckHandler) (string, error) {
+	return f.publish(subject, ah)
+}
+
+// fakeClient is a connected client without a connection.
+func fakeClient(t *testing.T, cfg Config, publish func(string, stan.AckHandler) (string, error)) *Client {
+	cfg.URLs, cfg.ClusterID, cfg.ClientID = []string{"nats://unused"}, "cluster", "client"
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(cfg)
+	c.out.maxPayload.Store(1 << 20)
+	s := newSession()
+	s.conn = &fakeStan{publish: publish}
+	c.sess.Store(s)
+	c.out.start()
+	t.Cleanup(func() {
+		c.out.stop(c.out.drain(t.Context()))
+	})
+	return c
+}
+
+func (c *Client) testSend(data string) <-chan error {
+	outcome := make(chan error, 2)
+	m := &ticketing.Message{ID: data, Subject: "ticket:created", Data: []byte(data)}
+	c.Send(context.Background(), m, func(err error) { outcome <- err })
+	return outcome
+}
+
+func wait(t *testing.T, outcome <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-outcome:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("no outcome")
+		return nil
+	}
+}
+
+func TestACallThatDoesNotReturnBoundsTheOutcomeOfAllBehindIt(t *testing.T) {
+	release := make(chan struct{})
+	calls := make(chan struct{}, 10)
+	c := fakeClient(t, Config{AckTimeout: 20 * time.Millisecond}, func(_ string, ah stan.AckHandler) (string, error) {
+		calls <- struct{}{}
+		<-release
+		ah("guid", nil)
+		return "guid", nil
+	})
+	stuck := c.testSend("stuck")
+	<-calls
+	behind := c.testSend("behind")
+	if err := wait(t, stuck); !errors.Is(err, ticketing.ErrUnknown) {
+		t.Errorf("the message in the call = %v, want unknown", err)
+	}
+	if err := wait(t, behind); !errors.Is(err, ticketing.ErrNotSent) {
+		t.Errorf("the message behind it = %v, want not sent", err)
+	}
+	close(release)
+	if err := wait(t, c.testSend("after")); err != nil {
+		t.Errorf("a message after it = %v, want nil", err)
+	}
+	select {
+	case err := <-stuck:
+		t.Errorf("completed a second time, with %v", err)
+	default:
+	}
+}
+
+func TestAnErrorTogetherWithACompletionCompletesOnce(t *testing.T) {
+	c := fakeClient(t, Config{MaxPending: 1}, func(_ string, ah stan.AckHandler) (string, error) {
+		ah("guid", nil)
+		return "", nats.ErrReconnectBufExceeded
+	})
+	for range 3 { // a place that is freed twice would block the next
+		outcome := c.testSend("{}")
+		if err := wait(t, outcome); err != nil {
+			t.Errorf("outcome %v, want the first, nil", err)
+		}
+		if len(outcome) != 0 {
+			t.Error("completed twice")
+		}
+	}
+}
+
+func TestADisconnectFailsWhatStandsInTheQueue(t *testing.T) {
+	release := make(chan struct{})
+	calls := make(chan struct{}, 10)
+	c := fakeClient(t, Config{}, func(_ string, ah stan.AckHandler) (string, error) {
+		calls <- struct{}{}
+		<-release
+		ah("guid", nil)
+		return "guid", nil
+	})
+	inCall := c.testSend("in the call")
+	<-calls
+	queued := c.testSend("queued")
+	c.disconnected(nil)
+	if err := wait(t, queued); !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, ticketing.ErrNotConnected) {
+		t.Errorf("queued = %v, want not sent", err)
+	}
+	close(release)
+	if err := wait(t, inCall); err != nil {
+		t.Errorf("in the call = %v, want nil", err)
+	}
+	if n := len(calls); n != 0 {
+		t.Errorf("%d more calls, want none", n)
+	}
+}
+
+func TestNothingIsHandedOverOnceTheIntakeStopped(t *testing.T) {
+	c := fakeClient(t, Config{}, nil)
+	handed := 0
+	sub := ticketing.Subscription{Subject: "ticket:created", Group: "group", Window: 1, DrainTimeout: time.Second}
+	in := newIntake(t.Context(), c, sub, func(_ context.Context, m *ticketing.Inbound) {
+		handed++
+		_ = m.Settle(ticketing.Verdict{Kind: ticketing.Retry})
+	})
+	in.sess = c.session()
+	m := func(seq uint64) *stan.Msg {
+		msg := new(stan.Msg)
+		msg.Sequence = seq
+		return msg
+	}
+	in.deliver(m(1))
+	in.drain()
+	in.deliver(m(2))
+	if handed != 1 {
+		t.Errorf("%d messages were handed over, want the first alone", handed)
+	}
+	if in.ctx.Err() == nil {
+		t.Error("the handlers' context has not ended with the drain")
+	}
+}
