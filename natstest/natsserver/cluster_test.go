@@ -3,6 +3,7 @@ package natsserver_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,17 @@ func TestAReplicatedStreamCanBeCreatedAtOnce(t *testing.T) {
 		if got := len(stream.CachedInfo().Cluster.Replicas); got != 2 {
 			t.Errorf("the leader has %d replicas, want 2", got)
 		}
+	}
+}
+
+func TestOneServerOfAClusterStandsForTheFirstElection(t *testing.T) {
+	t.Parallel()
+	// The servers say so in their debug log. More of them would be elected as
+	// well, but one start in a few would take 4 to 9 s.
+	var out lockedBuffer
+	natsserver.RunCluster(t, 3, natsserver.Logger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	if got := strings.Count(out.String(), "_meta_] Starting campaign"); got != 1 {
+		t.Errorf("%d servers stood for election, want 1", got)
 	}
 }
 

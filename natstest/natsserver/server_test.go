@@ -153,18 +153,22 @@ func TestRestartAfterShutdownGoesOnWhereTheServerWas(t *testing.T) {
 }
 
 func TestThePortStaysTheServersWhileItIsDown(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux can keep a port without listening on it")
+	}
+	other := natsserver.Run(t)
 	s := natsserver.Run(t)
 	s.Shutdown()
-	// Whoever asks for a free port meanwhile does not get this one.
-	for range 200 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		if strings.HasSuffix(s.URL(), l.Addr().String()) {
-			t.Fatalf("%s was given away", l.Addr())
-		}
+	addr, err := net.ResolveTCPAddr("tcp", strings.TrimPrefix(s.URL(), "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An outgoing connection cannot have it, as it may have any free port.
+	dialer := net.Dialer{LocalAddr: addr}
+	conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(other.URL(), "nats://"))
+	if err == nil {
+		conn.Close()
+		t.Errorf("%v was given away", addr)
 	}
 	if err := s.Restart(); err != nil {
 		t.Error(err)
