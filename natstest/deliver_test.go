@@ -204,6 +204,22 @@ func TestDeliverWaitsForTheListenerToSubscribe(t *testing.T) {
 	})
 }
 
+func TestTheWaitForTheVerdictBeginsWithTheHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r natstest.Recorder
+		go func() {
+			time.Sleep(natstest.DefaultWait - 1) // of the bubble's clock
+			listen(t, &r, "orders", ticketing.ListenerOptions{}, func(context.Context, *ticketing.Delivery[ticketCreated]) error {
+				time.Sleep(natstest.DefaultWait - 1) // of the bubble's clock
+				return nil
+			})
+		}()
+		if res := natstest.Deliver(t, &r, ticketCreated{ID: "T1"}); !res.Acked() {
+			t.Error(res)
+		}
+	})
+}
+
 func TestToGroupChoosesAmongGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r natstest.Recorder

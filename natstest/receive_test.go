@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -273,6 +274,57 @@ func TestStoppingHandsBackWhatIsHeldAfterTheDrainTimeout(t *testing.T) {
 			t.Errorf("result is %q, want %q", got, want)
 		}
 	})
+}
+
+func TestNothingIsHandedOverOnceTheContextHasEnded(t *testing.T) {
+	for range 50 { // which of two ready channels a select takes is chance
+		synctest.Test(t, func(t *testing.T) {
+			var r natstest.Recorder
+			ctx, cancel := context.WithCancel(t.Context())
+			s := tickets
+			s.Window = 5
+			handed := 0
+			returned := make(chan error, 1)
+			begin := make(chan struct{})
+			go func() {
+				returned <- r.Receive(ctx, s, func(ctx context.Context, in *ticketing.Inbound) {
+					<-begin
+					handed++
+					ack(ctx, in)
+					cancel()
+				})
+			}()
+			var delivering sync.WaitGroup
+			defer delivering.Wait()
+			for range 3 {
+				delivering.Go(func() { natstest.Deliver(new(fakeTB), &r, ticketCreated{}) })
+			}
+			synctest.Wait()
+			close(begin)
+			if err := <-returned; err != nil {
+				t.Error(err)
+			}
+			if handed != 1 {
+				t.Errorf("%d were handed over, want the first", handed)
+			}
+		})
+	}
+}
+
+func TestAListenerWhoseContextHasEndedIsGoneAtOnce(t *testing.T) {
+	for range 50 { // Receive may or may not have noticed
+		synctest.Test(t, func(t *testing.T) {
+			var r natstest.Recorder
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { _ = r.Receive(ctx, tickets, ack) }()
+			synctest.Wait()
+			cancel()
+			got := run(t, func(t testing.TB) { natstest.Deliver(t, &r, ticketCreated{}, natstest.ToGroup("orders")) })
+			if !strings.Contains(got, `no listener of group "orders" on it within 10s`) {
+				t.Errorf("text is %q", got)
+			}
+		})
+	}
 }
 
 func TestAHandleThatIsGoneEndsReceiveWithAnError(t *testing.T) {

@@ -45,7 +45,7 @@ func (r *Recorder) FailNext(outcomes ...ticketing.Outcome) {
 // fail, and ends the intercept.
 //
 // f runs in the publisher's goroutine, after the event was found valid, for
-// one publish at a time: others wait. It must not publish through r.
+// one publish at a time. It must not block, and not publish through r.
 func (r *Recorder) Intercept(f func(m *ticketing.Message) *Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
