@@ -55,7 +55,8 @@ func Logger(log *slog.Logger) Option {
 // Configure calls f with the server's options, to change anything that has no
 // option here: users and permissions, TLS, JetStream's limits. It is called at
 // every start, also by [Server.Restart], with the options as they are made
-// anew, and for every server of a cluster. Several are called in turn.
+// anew, and for every server of a cluster. Several are called in turn. f must
+// not call the Server.
 func Configure(f func(*server.Options)) Option {
 	return func(c *config) { c.configure = append(c.configure, f) }
 }

@@ -74,7 +74,7 @@ func Logger(log *slog.Logger) Option {
 // Configure calls f with the streaming server's options, to change anything
 // that has no option here: limits, heartbeats to clients. It is called at
 // every start, also by [Server.Restart], with the options as they are made
-// anew. Several are called in turn.
+// anew. Several are called in turn. f must not call the Server.
 func Configure(f func(*stand.Options)) Option {
 	return func(c *config) { c.streaming = append(c.streaming, f) }
 }
