@@ -273,7 +273,19 @@ listening on order:created: "mail", "tickets"`},
 			}
 		}, nil, `
 natstest: Deliver ticket:created: no listener on it within 10s; Listen has to run in another goroutine
-the listener of group "orders" has stopped
+has stopped: "orders"
+nobody listens on any subject`},
+		{"two that stopped", func(t *testing.T, r *natstest.Recorder) {
+			for _, group := range []string{"orders", "mail"} {
+				stop := receive(t, r, sub("ticket:created", group, 0), hold)
+				synctest.Wait()
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+			}
+		}, nil, `
+natstest: Deliver ticket:created: no listener on it within 10s; Listen has to run in another goroutine
+has stopped: "mail", "orders"
 nobody listens on any subject`},
 		{"another group", func(t *testing.T, r *natstest.Recorder) {
 			receive(t, r, sub("ticket:created", "orders", 0), hold)
@@ -375,7 +387,7 @@ func TestDeliverToAListenerThatStopsMeanwhileIsHandedBack(t *testing.T) {
 		}
 		wantText(t, <-second, `
 natstest: Deliver ticket:created: no listener on it within 10s; Listen has to run in another goroutine
-the listener of group "orders" has stopped
+has stopped: "orders"
 nobody listens on any subject`)
 		if len(blocked) != 1 {
 			t.Errorf("%d messages were handed over, want the first", len(blocked))

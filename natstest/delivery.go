@@ -152,7 +152,7 @@ func (r *Recorder) choose(d *delivery) (*member, error) {
 	}
 	var best *member
 	for _, mb := range r.members {
-		if mb.station != (station{d.in.Subject, group}) || len(mb.held) >= mb.window || mb.stopped() {
+		if mb.station != (station{d.in.Subject, group}) || len(mb.held) >= mb.window {
 			continue
 		}
 		if best == nil || len(mb.held) < len(best.held) || len(mb.held) == len(best.held) && mb.turn < best.turn {
@@ -162,8 +162,9 @@ func (r *Recorder) choose(d *delivery) (*member, error) {
 	return best, nil
 }
 
-// groups returns the names of the groups that listen on s, sorted. The lock is
-// held.
+// groups returns the names of the groups that listen on s, sorted. A member
+// whose ctx has ended is none any more, also before Receive has noticed. The
+// lock is held.
 func (r *Recorder) groups(s ticketing.Subject) []string {
 	names := make(map[string]struct{})
 	for _, mb := range r.members {
@@ -189,10 +190,15 @@ func (r *Recorder) noTaker(d *delivery) error {
 	} else {
 		fmt.Fprintf(&b, "no listener of group %q on it within %v", d.group, d.within)
 	}
+	var gone []string
 	for st := range r.gone {
 		if st.subject == d.in.Subject && (d.group == "" || d.group == st.group) {
-			fmt.Fprintf(&b, "\nthe listener of group %q has stopped", st.group)
+			gone = append(gone, st.group)
 		}
+	}
+	if len(gone) > 0 {
+		slices.Sort(gone)
+		fmt.Fprintf(&b, "\nhas stopped: %s", quoted(gone))
 	}
 	listening := make(map[ticketing.Subject]struct{})
 	for _, mb := range r.members {

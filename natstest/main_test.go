@@ -45,22 +45,12 @@ var (
 	quiet   = slog.New(slog.NewTextHandler(io.Discard, nil))
 )
 
-// publish sends one event of any type, as a Publisher does.
+// publish publishes one event of any type.
 func publish[E ticketing.Event](t testing.TB, r *natstest.Recorder, e E) {
 	t.Helper()
-	data, err := ticketing.JSON.Marshal(&e)
-	if err != nil {
-		t.Fatal(err)
+	if err := ticketing.NewPublisher[E](r, nil).Publish(context.Background(), e); err != nil {
+		t.Errorf("publish %+v: %v", e, err)
 	}
-	m := &ticketing.Message{ID: "id", Subject: e.Subject(), Data: data}
-	if k, ok := any(&e).(ticketing.Keyed); ok {
-		m.Key = k.Key()
-	}
-	r.Send(context.Background(), m, func(err error) {
-		if err != nil {
-			t.Errorf("publish %+v: %v", e, err)
-		}
-	})
 }
 
 // fakeTB is the test that a helper under test fails.

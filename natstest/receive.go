@@ -94,7 +94,6 @@ func (r *Recorder) join(ctx context.Context, s ticketing.Subscription) *member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.members = append(r.members, mb)
-	delete(r.gone, mb.station)
 	r.wake()
 	return mb
 }

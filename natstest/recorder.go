@@ -39,7 +39,7 @@ type Recorder struct {
 	waiting  []chan struct{} // closed at the next change of anything here
 
 	members    []*member
-	gone       map[station]struct{} // where members were and none is now
+	gone       map[station]struct{} // where members have stopped
 	deliveries uint64               // how many were asked for
 	sequence   uint64               // of the last message handed over
 	turn       uint64               // of the last choice among members
