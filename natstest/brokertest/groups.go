@@ -65,7 +65,7 @@ func testBacklogIsShared(s *suite) {
 			for range n {
 				select {
 				case m := <-in.msgs:
-					time.Sleep(work) // this is the handler's work, nobody waits with it
+					time.Sleep(work) // what the handler does
 					in.ack(m)
 					done <- handled{member, string(m.Data)}
 				case <-s.Context().Done():

@@ -61,7 +61,7 @@ func testListenerOrder(s *suite) {
 		fails := rand.IntN(5) == 0
 		mu.Unlock()
 		if rand.IntN(4) == 0 {
-			time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond) // work
+			time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond) // what the handler does
 		}
 		mu.Lock()
 		defer mu.Unlock()
