@@ -27,8 +27,9 @@ import (
 //
 // Retention: m is read-only from the call on, and the sender may keep it.
 //
-// Errors: a message that can never be stored is refused before it is sent
-// ([OutcomeRejected] with [ErrInvalidEvent]); a ctx that has ended before the
+// Errors: a message that can never be stored ([Message.Validate], the server's
+// limit of size) is refused before it is sent, as [OutcomeRejected] with
+// [ErrInvalidEvent]; a ctx that has ended before the
 // message was admitted is [OutcomeNotSent] with the ctx's error.
 type Sender interface {
 	Send(ctx context.Context, m *Message, done func(error))

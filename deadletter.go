@@ -34,7 +34,7 @@ func DeadLetterSubject(group string, s Subject) Subject {
 
 // DeadLetter is an event that its group cannot handle.
 type DeadLetter struct {
-	Inbound  *Inbound // the event as it arrived; it is settled
+	Inbound  *Inbound // the event as it arrived; it is the listener's to settle
 	Group    string
 	Subject  Subject // where it is stored now
 	Attempts int     // zero when it could not even be decoded
@@ -79,8 +79,8 @@ func (r *run) bury(j *job) (again bool, after time.Duration) {
 		return r.retry(j, Verdict{Kind: Retry, After: after, Err: err})
 	}
 	log.Error("event is a dead letter", "attempts", j.tried(), "reason", j.dead)
-	r.settle(j, Verdict{Kind: Drop, Err: j.dead})
 	r.tellDead(j, m.Subject)
+	r.settle(j, Verdict{Kind: Drop, Err: j.dead})
 	return false, 0
 }
 

@@ -77,8 +77,9 @@ type ListenerOptions struct {
 	// DeadLetters is where events go that cannot be handled, on the subject
 	// dead.<group>.<subject>. Default: the Receiver, where it is a [Sender].
 	DeadLetters Sender
-	// OnDeadLetter hears of each dead letter once it is stored. It is called
-	// on the worker that handled the event.
+	// OnDeadLetter hears of each dead letter once it is stored, and before its
+	// event is taken off the subscription. It is called on a worker and holds
+	// it up.
 	OnDeadLetter func(DeadLetter)
 	// Logger hears of failed attempts and dead letters, without payloads.
 	// Default [slog.Default].

@@ -90,9 +90,8 @@ func WithID(id string) PublishOption {
 }
 
 // WithHeader adds a header value. JetStream carries headers, NATS Streaming
-// does not. A name or value that cannot stand in a header (control characters,
-// a colon or space in the name) makes the publish fail with
-// [ErrInvalidEvent].
+// does not. A name or value that cannot stand in a header makes the publish fail
+// with [ErrInvalidEvent]: see [Message.Validate].
 func WithHeader(name, value string) PublishOption {
 	return func(m *Message) {
 		if m.Header == nil {

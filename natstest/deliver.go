@@ -22,8 +22,8 @@ import (
 // backoff. [WithAttempt] makes that attempt a later one, such as the last;
 // [UntilSettled] lets the listener go on.
 //
-// The verdict is all that Deliver waits for: a listener's OnDeadLetter may be
-// called after it returned.
+// The verdict is all that Deliver waits for. A listener's OnDeadLetter was
+// called before it.
 //
 // The test ends with Fatalf when the event cannot be encoded, when no listener
 // takes it, and when there is no verdict in time ([Within]); then the message

@@ -66,7 +66,7 @@ func (r *Recorder) send(ctx context.Context, m *ticketing.Message) error {
 		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, context.Cause(ctx))
 	}
 	if err := r.refuse(m); err != nil {
-		return ticketing.NewPublishError(ticketing.OutcomeRejected, m, fmt.Errorf("%w: %w", ticketing.ErrInvalidEvent, err))
+		return ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
 	}
 	r.mu.Lock()
 	if len(r.script) > 0 {

@@ -83,14 +83,8 @@ func TestSendRefusesWhatABrokerRefuses(t *testing.T) {
 	}{
 		{"no subject", ticketing.Message{}, ticketing.ErrInvalidSubject, "it is empty"},
 		{"a wildcard", ticketing.Message{Subject: "ticket.*"}, ticketing.ErrInvalidSubject, "wildcard"},
-		{"a line break in a value", ticketing.Message{Subject: "a", Header: header("trace", "x\r\nNats-Msg-Id: 1")}, nil, "header trace: its value has a control character"},
-		{"a line feed in a value", ticketing.Message{Subject: "a", Header: header("trace", "x\n")}, nil, "control character"},
-		{"DEL in a value", ticketing.Message{Subject: "a", Header: header("trace", "\x7f")}, nil, "control character"},
-		{"no header name", ticketing.Message{Subject: "a", Header: header("", "x")}, nil, `header name ""`},
-		{"a colon in a name", ticketing.Message{Subject: "a", Header: header("a:b", "x")}, nil, `header name "a:b"`},
-		{"a space in a name", ticketing.Message{Subject: "a", Header: header("a b", "x")}, nil, `header name "a b"`},
-		{"a line break in a name", ticketing.Message{Subject: "a", Header: header("a\r\n", "x")}, nil, `header name "a\r\n"`},
-		{"a name that is not ASCII", ticketing.Message{Subject: "a", Header: header("ä", "x")}, nil, `header name "ä"`},
+		{"a line break in a header", ticketing.Message{ID: "1", Subject: "a", Header: header("trace", "x\r\nNats-Msg-Id: 1")}, nil, "header trace has a control character"},
+		{"no id", ticketing.Message{Subject: "a"}, nil, "it has no id"},
 		{"a large payload", ticketing.Message{Subject: "a", Data: make([]byte, 65)}, ticketing.ErrTooLarge, "the payload has 65 bytes, the recorder's MaxPayload is 64"},
 	}
 	for _, tt := range tests {
@@ -116,6 +110,7 @@ func TestSendRefusesWhatABrokerRefuses(t *testing.T) {
 func TestSendTakesWhatABrokerTakes(t *testing.T) {
 	r := natstest.Recorder{MaxPayload: 64}
 	m := &ticketing.Message{
+		ID:      "1",
 		Subject: "dead.orders.ticket:created",
 		Header:  map[string][]string{"Ticketing-Dead-Reason": {"über\tall", ""}, "x!~": nil},
 		Data:    make([]byte, 64),

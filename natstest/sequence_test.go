@@ -141,7 +141,7 @@ nothing at all was recorded`)
 
 func TestRequireSequenceQuotesWhatDoesNotDecode(t *testing.T) {
 	var r natstest.Recorder
-	m := &ticketing.Message{Subject: "ticket:created", Key: "T1", Data: []byte(`{"id":7}`)}
+	m := &ticketing.Message{ID: "1", Subject: "ticket:created", Key: "T1", Data: []byte(`{"id":7}`)}
 	if err := send(t, t.Context(), &r, m); err != nil {
 		t.Fatal(err)
 	}

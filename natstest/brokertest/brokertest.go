@@ -70,7 +70,7 @@ var tests = []conformanceTest{
 	{"headers and ids arrive as they were sent", headers, testHeaders},
 	{"one dedupe id is stored once, where that is declared", fetch, testDedupe},
 	{"invalid subjects are rejected before they are sent", none, testInvalidSubjects},
-	{"an invalid header is rejected before it is sent", headers, testInvalidHeaders},
+	{"an invalid header or id is rejected before it is sent", none, testInvalidHeaders},
 	{"an ended context is not sent", none, testSendAfterContextEnded},
 	{"a large payload arrives whole", none, testLargePayload},
 	{"a payload over the limit is rejected with both sizes", none, testTooLarge},

@@ -158,11 +158,18 @@ func testInvalidSubjects(s *suite) {
 
 func testInvalidHeaders(s *suite) {
 	c := s.connect()
-	for name, value := range map[string]string{"": "v", "a b": "v", "a:b": "v", "a\r\nb": "v", "ok": "x\r\nInjected: y", "nul": "\x00"} {
+	for name, value := range map[string]string{"": "v", "a b": "v", "a:b": "v", "a\r\nb": "v", "ok": "x\r\nInjected: y", "nul": "\x00", "Nats-Msg-Id": "v"} {
 		m := s.message("{}")
 		m.Header = map[string][]string{name: {value}}
 		if err := s.send(c, m); !errors.Is(err, ticketing.ErrRejected) || !errors.Is(err, ticketing.ErrInvalidEvent) {
 			s.Errorf("publish with header %q: %q = %v, want it rejected as an invalid event", name, value, err)
+		}
+	}
+	for _, id := range []string{"", "a\r\nb", " a"} {
+		m := s.message("{}")
+		m.ID = id
+		if err := s.send(c, m); !errors.Is(err, ticketing.ErrInvalidEvent) {
+			s.Errorf("publish with id %q = %v, want it rejected as an invalid event", id, err)
 		}
 	}
 }
