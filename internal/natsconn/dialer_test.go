@@ -42,7 +42,9 @@ func acceptor(t *testing.T) (addr string, peers <-chan net.Conn) {
 func expectEnd(t *testing.T, peer net.Conn) {
 	t.Helper()
 	defer peer.Close()
-	peer.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if err := peer.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := peer.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read: %v; want the end of the connection", err)
 	}

@@ -119,7 +119,9 @@ func TestCloseDoesNotWaitForAHandshake(t *testing.T) {
 	addr := s.Addr().String()
 	s.Shutdown()
 	s.WaitForShutdown()
-	receive(t, "the disconnect", w.lost)
+	if err := receive(t, "the disconnect", w.lost); err == nil {
+		t.Error("there is no reason")
+	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
