@@ -1,0 +1,162 @@
+package jswrap
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// trouble is what the intake has met since messages came.
+type trouble struct {
+	count  int
+	reopen bool   // the intake has to be opened again
+	check  bool   // after asking whether the consumer is still there
+	why    string // for the log
+}
+
+// The pauses before the intake is opened again.
+const (
+	troubleMinPause = 50 * time.Millisecond
+	troubleMaxPause = 2 * time.Second
+)
+
+// troubled makes the keeper open the intake again. The lock is held.
+func (r *receiver) troubled(check bool, why string) {
+	r.trouble.reopen = true
+	r.trouble.check = r.trouble.check || check
+	r.trouble.why = why
+	r.nudge()
+}
+
+// nudge makes the keeper look. It does not block.
+func (r *receiver) nudge() {
+	select {
+	case r.woken <- struct{}{}:
+	default:
+	}
+}
+
+// wake is for a receiver that starts, and for a connection that is back: its
+// requests are lost, and so may be signs of life.
+func (r *receiver) wake() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.trouble.reopen, r.trouble.why, r.trouble.count = true, "", 0
+	r.nudge()
+}
+
+// keep runs beside the handing over, until ctx ends: it keeps alive what is
+// held, also while the receiver stops, and opens the intake again when that
+// is needed.
+func (r *receiver) keep(ctx context.Context) {
+	progress := time.NewTicker(max(r.ackWait/3, time.Millisecond))
+	defer progress.Stop()
+	heartbeat := time.NewTicker(pullHeartbeat)
+	defer heartbeat.Stop()
+	var seen uint64
+	silent := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-progress.C:
+			r.keepAlive(time.Now())
+		case <-heartbeat.C:
+			if now := r.arrived(); now != seen || !r.waiting() {
+				seen, silent = now, 0
+			} else if silent++; silent >= 2 {
+				silent = 0
+				r.mu.Lock()
+				r.troubled(true, "no sign of life for the requests")
+				r.mu.Unlock()
+			}
+		case <-r.woken:
+			r.keepAlive(time.Now())
+			r.payAll()
+			r.reopen()
+		}
+	}
+}
+
+// waiting reports whether the server owes a sign of life.
+func (r *receiver) waiting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open && r.asked > 0 && !r.stopping && r.c.state.Connected()
+}
+
+// keepAlive tells the server that everything held is in progress.
+func (r *receiver) keepAlive(now time.Time) {
+	r.mu.Lock()
+	if r.count > r.parked {
+		r.window.tick(now)
+	}
+	r.forgetOwed()
+	r.mu.Unlock()
+	if !r.c.state.Connected() {
+		return
+	}
+	// Under the table's lock, so that none comes after its message's verdict:
+	// it would undo the delay of a Retry.
+	r.held.Each(func(_ uint64, it *item) {
+		r.c.wire.push(frame{subject: it.reply, data: bodyProgress})
+	})
+}
+
+// reopen opens the intake, again where it was open, and goes on trying until
+// it is, or life ends.
+func (r *receiver) reopen() {
+	for r.life.Err() == nil {
+		r.mu.Lock()
+		t := r.trouble
+		r.trouble.reopen, r.trouble.check = false, false
+		if t.reopen {
+			r.trouble.count++
+		}
+		r.mu.Unlock()
+		if !t.reopen || !r.c.state.Connected() {
+			return // a reconnect wakes the keeper
+		}
+		if t.count > 0 {
+			pause := min(troubleMinPause<<min(t.count-1, 10), troubleMaxPause)
+			if sleep(r.life, jitter(pause)) != nil {
+				return
+			}
+		}
+		if t.why != "" {
+			r.log.Info("asking for messages anew", "stream", r.stream, "consumer", r.consumer, "reason", t.why)
+		}
+		if err := r.restart(t.check); err != nil {
+			r.mu.Lock()
+			r.troubled(true, err.Error())
+			r.mu.Unlock()
+		}
+	}
+}
+
+// restart closes the intake, where it is open, and opens it.
+func (r *receiver) restart(check bool) error {
+	ctx, cancel := context.WithTimeout(r.life, apiTimeout)
+	defer cancel()
+	r.intake.Lock()
+	r.drainIntake(ctx)
+	r.intake.Unlock()
+	if check {
+		if err := r.check(ctx); err != nil {
+			return err
+		}
+	}
+	return r.openIntake(ctx)
+}
+
+// check fails the receiver when its consumer is gone for good.
+func (r *receiver) check(ctx context.Context) error {
+	_, err := r.c.consumerInfo(ctx, r.stream, r.consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		r.fail(r.gone())
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,9 @@
+package jswrap
+
+import (
+	"testing"
+
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -1,0 +1,348 @@
+package jswrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/held"
+)
+
+// Receive implements [ticketing.Receiver]. It creates the group's durable
+// consumer where there is none ([ConsumerName]), and changes settings of an
+// existing one that differ: ack wait, delivery and request limits. One whose
+// filter, ack policy or deliver policy is another is an error that names the
+// fields. Members of one group should agree on the ack wait: the last to
+// start sets it for all.
+//
+// A server that is away is waited for. A subject without a stream is an error
+// at once; so is a consumer or a stream that gets deleted meanwhile, and a
+// permission that is missing.
+//
+// An Ack that the server cannot be told, because the connection is down, is
+// kept: it is sent on reconnect, and a redelivery that comes in spite of it is
+// not handed over. A Retry waits for its delay and up to a fifth more. A Drop
+// terminates the message, so that the server's advisory tells.
+func (c *Client) Receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
+	switch {
+	case ctx == nil:
+		return errNilContext
+	case handle == nil:
+		return errors.New("the handle function is nil")
+	}
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	r := newReceiver(ctx, c, s.WithDefaults())
+	defer r.end(nil)
+	if err := c.receivers.add(r); err != nil {
+		return err
+	}
+	defer c.receivers.remove(r)
+	if err := r.run(ctx, handle); err != nil {
+		return fmt.Errorf("receive %s as %q: %w", s.Subject, s.Group, err)
+	}
+	return nil
+}
+
+// receiver is one running Receive.
+type receiver struct {
+	c   *Client
+	sub ticketing.Subscription
+	log *slog.Logger
+
+	// life is the intake's time: it ends with Receive's ctx, or with what
+	// makes it fail, which is then its cause.
+	life context.Context
+	end  context.CancelCauseFunc
+
+	stream, consumer string
+	pullSubject      string
+	ackWait          time.Duration
+
+	held  held.Table[item]
+	ready *queue[*item] // to be handed over
+	woken chan struct{} // has a token when the keeper should look
+
+	intake sync.Mutex // held while the intake is opened or closed
+
+	mu       sync.Mutex
+	window   window
+	asked    int // messages that the server may still send
+	count    int // messages held
+	parked   int // those among them that wait for another attempt
+	open     bool
+	stopping bool       // nothing is taken in any more, and
+	late     []returned // what is handed back waits here,
+	stopped  bool       // until the server cannot send it here again
+	inbox    string
+	natsSub  *nats.Subscription
+	owed     map[uint64]owedAck // acknowledgements that could not be sent
+	backlog  uint64             // how much more there was when the last message came
+	arrivals uint64             // whatever came, statuses included
+	trouble  trouble
+}
+
+func newReceiver(ctx context.Context, c *Client, s ticketing.Subscription) *receiver {
+	r := &receiver{
+		c:      c,
+		sub:    s,
+		log:    c.cfg.Logger.With("subject", s.Subject, "group", s.Group),
+		ready:  newQueue[*item](),
+		woken:  make(chan struct{}, 1),
+		window: newWindow(s.Window, s.Concurrency),
+	}
+	r.life, r.end = context.WithCancelCause(ctx)
+	return r
+}
+
+// failure is the cause of a receiver's end that its caller did not ask for.
+type failure struct{ err error }
+
+func (f failure) Error() string { return f.err.Error() }
+
+// fail ends the receiver because of err, unless it has ended.
+func (r *receiver) fail(err error) { r.end(failure{err}) }
+
+// result is what Receive returns: why it failed, or nil when its ctx ended.
+func (r *receiver) result() error {
+	var f failure
+	if errors.As(context.Cause(r.life), &f) {
+		return f.err
+	}
+	return nil
+}
+
+// run receives until life ends.
+func (r *receiver) run(ctx context.Context, handle func(context.Context, *ticketing.Inbound)) error {
+	defer r.c.denials.watch(r.denied)()
+	if err := r.find(); err != nil {
+		r.fail(err)
+		return r.result()
+	}
+	// What handlers get outlives the intake.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+
+	kept, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	var keeper sync.WaitGroup
+	keeper.Go(func() { r.keep(kept) })
+	defer keeper.Wait()
+	defer stopKeeping()
+
+	r.wake()
+	left := r.handOver(work, handle)
+	r.stop(left, cancel)
+	return r.result()
+}
+
+// denied hears of subjects that may not be published to.
+func (r *receiver) denied(subject string) {
+	r.mu.Lock()
+	mine := subject != "" && subject == r.pullSubject
+	r.mu.Unlock()
+	if mine {
+		r.fail(denied(subject))
+	}
+}
+
+// find finds the stream and the consumer. It waits for a server that is away.
+func (r *receiver) find() error {
+	const maxPause = 2 * time.Second
+	pause := 50 * time.Millisecond
+	for first := true; ; first = false {
+		err := r.bind()
+		if err == nil || !errors.Is(err, errRace) && !transient(err) || r.life.Err() != nil {
+			return err
+		}
+		if first {
+			r.log.Warn("subscription waits for JetStream", "error", err)
+		}
+		if err := sleep(r.life, jitter(pause)); err != nil {
+			return err
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+func (r *receiver) bind() error {
+	stream, known := r.c.homes.get(r.sub.Subject)
+	if !known {
+		var err error
+		if stream, err = r.c.lookup(r.life, r.sub.Subject); err != nil {
+			return err
+		}
+	}
+	cfg, err := r.c.ensureConsumer(r.life, stream, consumerConfig(r.sub))
+	if known && errors.Is(err, jetstream.ErrStreamNotFound) {
+		r.c.homes.set("", r.sub.Subject)
+		return r.bind()
+	}
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stream, r.consumer, r.ackWait = stream, cfg.Durable, cfg.AckWait
+	r.pullSubject = apiPrefix + "CONSUMER.MSG.NEXT." + stream + "." + cfg.Durable
+	return nil
+}
+
+// handOver hands messages over until life ends, and returns those that were
+// left.
+func (r *receiver) handOver(work context.Context, handle func(context.Context, *ticketing.Inbound)) (left []*item) {
+	for {
+		select {
+		case <-r.ready.wake:
+		case <-r.life.Done():
+			return nil
+		}
+		for batch := r.ready.take(); len(batch) > 0; batch = r.ready.take() {
+			for i, it := range batch {
+				if r.life.Err() != nil {
+					return append(left, batch[i:]...)
+				}
+				handle(work, &it.in)
+			}
+		}
+	}
+}
+
+// stop ends the receiver: nothing more comes in, what is held is waited for
+// until the drain timeout, then cancel is called and the rest is handed back.
+// left was never handed over.
+func (r *receiver) stop(left []*item, cancel func()) {
+	drain, done := context.WithTimeout(context.Background(), r.sub.DrainTimeout)
+	defer done()
+	defer context.AfterFunc(r.c.receivers.hurry(), done)()
+
+	r.closeIntake(drain)
+	for _, it := range append(left, r.ready.take()...) {
+		if r.held.Take(it.in.Sequence) == it {
+			r.giveBackLater(it.in.Sequence, it.reply)
+		}
+	}
+	r.awaitHeld(drain, giveBackGrace)
+	r.clearRequests(drain)
+	last := r.stopWaiting()
+	r.lastWords(last)
+	r.awaitHeld(drain, r.sub.DrainTimeout)
+	cancel()
+	last = nil
+	for _, it := range r.held.TakeAll() {
+		last = append(last, returned{it.in.Sequence, it.reply})
+	}
+	r.lastWords(last)
+}
+
+// lastWords hands messages back and flushes the acknowledgements.
+func (r *receiver) lastWords(list []returned) {
+	ctx, cancel := context.WithTimeout(r.c.receivers.hurry(), flushTimeout)
+	defer cancel()
+	r.giveBackInOrder(ctx, list)
+	if !r.c.state.Connected() {
+		return
+	}
+	if err := r.c.wire.sync(ctx); err != nil {
+		r.log.Warn("the last acknowledgements may not have reached the server", "error", err)
+	}
+}
+
+// giveBackGrace is how long what was never handed over waits for what was: if
+// all goes back, as when a listener has handlers for none of it, it should be
+// in order.
+const giveBackGrace = 250 * time.Millisecond
+
+// awaitHeld waits until nothing is held, ctx ends, or limit is over.
+func (r *receiver) awaitHeld(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	_ = r.held.WaitEmpty(ctx)
+}
+
+// receivers are the running Receives of a client.
+type receivers struct {
+	mu      sync.Mutex
+	set     map[*receiver]struct{}
+	stopped bool
+	empty   chan struct{} // made by stop, closed when set is empty
+
+	late     context.Context // ends when a stop runs out of time
+	latecome context.CancelFunc
+}
+
+func (rs *receivers) init() { rs.late, rs.latecome = context.WithCancel(context.Background()) }
+
+// hurry ends when nothing may be waited for any more.
+func (rs *receivers) hurry() context.Context { return rs.late }
+
+func (rs *receivers) add(r *receiver) error {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.stopped {
+		return ticketing.ErrClosed
+	}
+	if rs.set == nil {
+		rs.set = make(map[*receiver]struct{})
+	}
+	rs.set[r] = struct{}{}
+	return nil
+}
+
+func (rs *receivers) remove(r *receiver) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	delete(rs.set, r)
+	if len(rs.set) == 0 && rs.empty != nil {
+		close(rs.empty)
+		rs.empty = nil
+	}
+}
+
+func (rs *receivers) each(f func(*receiver)) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for r := range rs.set {
+		f(r)
+	}
+}
+
+// stop ends all Receives, and waits for them until ctx ends; then it makes
+// them hurry.
+func (rs *receivers) stop(ctx context.Context, why error) {
+	rs.mu.Lock()
+	rs.stopped = true
+	for r := range rs.set {
+		r.fail(why)
+	}
+	var empty chan struct{}
+	if len(rs.set) > 0 {
+		empty = make(chan struct{})
+		rs.empty = empty
+	}
+	rs.mu.Unlock()
+	defer rs.latecome()
+	if empty == nil {
+		return
+	}
+	select {
+	case <-empty:
+		return
+	case <-ctx.Done():
+		rs.latecome()
+	}
+	select {
+	case <-empty:
+	case <-time.After(cutGrace / 2):
+	}
+}

@@ -1,0 +1,235 @@
+package jswrap
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+)
+
+// The words of the acknowledgement protocol.
+var (
+	bodyAck      = []byte("+ACK")
+	bodyNak      = []byte("-NAK")
+	bodyProgress = []byte("+WPI")
+	bodyTerm     = []byte("+TERM")
+)
+
+// item is a message that is held.
+type item struct {
+	in     ticketing.Inbound
+	r      *receiver
+	reply  string // where verdicts go; a redelivery replaces it under the table's lock
+	parked bool   // guarded by r.mu
+}
+
+// newItem makes the message that is handed over. m is its from now on.
+func newItem(r *receiver, m *nats.Msg, d delivery) *item {
+	it := &item{r: r, reply: m.Reply}
+	it.in.ID = messageID(m.Header)
+	if it.in.ID == "" {
+		it.in.ID = r.stream + "/" + strconv.FormatUint(d.sequence, 10)
+	}
+	it.in.Subject = r.sub.Subject
+	it.in.Time = time.Unix(0, d.time)
+	it.in.Header = userHeader(m.Header)
+	it.in.Data = m.Data
+	it.in.Sequence = d.sequence
+	it.in.Attempt = int(d.delivered)
+	it.in.Bind(it)
+	return it
+}
+
+// SettleInbound implements [ticketing.Settler].
+func (it *item) SettleInbound(in *ticketing.Inbound, v ticketing.Verdict) error {
+	r := it.r
+	if v.Kind < ticketing.Ack || v.Kind > ticketing.Abandon {
+		v.Kind = ticketing.Abandon // it comes again, and nothing is lost
+	}
+	if r.held.Take(in.Sequence) == nil {
+		return ticketing.ErrSettled
+	}
+	var err error
+	switch v.Kind {
+	case ticketing.Ack:
+		r.c.wire.push(frame{subject: it.reply, data: bodyAck, unsent: r, seq: in.Sequence})
+	case ticketing.Drop:
+		r.c.wire.push(frame{subject: it.reply, data: bodyTerm, unsent: r, seq: in.Sequence})
+	case ticketing.Retry:
+		if !r.c.state.Connected() {
+			err = fmt.Errorf("the message comes again after the ack wait: %w", ticketing.ErrNotConnected)
+			break
+		}
+		if v.After > 0 {
+			r.giveBack(it.reply, v.After)
+		} else {
+			r.giveBackLater(in.Sequence, it.reply)
+		}
+	}
+	r.release(it)
+	return err
+}
+
+// RetainInbound implements [ticketing.Retainer]: the message keeps its slot,
+// and does not count as work while it waits for its next attempt.
+func (it *item) RetainInbound(*ticketing.Inbound, ticketing.Verdict) bool {
+	r := it.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !it.parked {
+		it.parked = true
+		r.parked++
+		r.ask()
+	}
+	return true
+}
+
+// release frees the slot of a message that was held.
+func (r *receiver) release(it *item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count--
+	if it.parked {
+		it.parked = false
+		r.parked--
+	}
+	r.window.done()
+	r.ask()
+}
+
+// returned is a message that is handed back.
+type returned struct {
+	sequence uint64
+	reply    string
+}
+
+// giveBack gives a message to whoever asks, after a delay.
+func (r *receiver) giveBack(reply string, after time.Duration) {
+	r.c.wire.push(frame{subject: reply, data: nak(after)})
+}
+
+// giveBackLater gives a message to whoever asks next. While the receiver stops
+// it waits with that: its own requests may still be open, and the server would
+// send the message here again, and again.
+func (r *receiver) giveBackLater(seq uint64, reply string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.life.Err() != nil && !r.stopped {
+		r.late = append(r.late, returned{seq, reply})
+		return
+	}
+	r.giveBack(reply, 0)
+}
+
+// stopWaiting returns what has waited to be handed back; from now on it is
+// handed back at once.
+func (r *receiver) stopWaiting() []returned {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.late
+	r.late, r.stopped = nil, true
+	return list
+}
+
+// giveBackInOrder hands messages back so that they come again in their order,
+// and waits until the server has done so: who asks next would otherwise get
+// what is behind them.
+func (r *receiver) giveBackInOrder(ctx context.Context, list []returned) {
+	if len(list) == 0 {
+		return
+	}
+	slices.SortFunc(list, func(a, b returned) int { return cmp.Compare(a.sequence, b.sequence) })
+	last := len(list) - 1
+	for _, m := range list[:last] {
+		r.giveBack(m.reply, 0)
+	}
+	if r.c.wire.sync(ctx) != nil {
+		r.giveBack(list[last].reply, 0)
+		return
+	}
+	// It is sent in any case; without an answer it only was not waited for.
+	_, _ = await(ctx, func(ctx context.Context) (*nats.Msg, error) {
+		return r.c.nc.RequestWithContext(ctx, list[last].reply, bodyNak)
+	})
+}
+
+// nak is a negative acknowledgement with a delay, and up to a fifth more, so
+// that what failed together does not come back together.
+func nak(after time.Duration) []byte {
+	if after <= 0 {
+		return bodyNak
+	}
+	after += rand.N(after/5 + 1)
+	buf := make([]byte, 0, 48)
+	buf = append(buf, `-NAK {"delay":`...)
+	buf = strconv.AppendInt(buf, int64(after), 10)
+	return append(buf, '}')
+}
+
+// owedAck is an acknowledgement that could not be sent.
+type owedAck struct {
+	reply string
+	age   int // in ticks of the keeper
+}
+
+const (
+	maxOwed    = 4096 // more than any window
+	maxOwedAge = 9    // three times the ack wait
+)
+
+// owe remembers an acknowledgement that could not be sent. The lock is held.
+func (r *receiver) owe(seq uint64, reply string) {
+	if seq == 0 || len(r.owed) >= maxOwed {
+		return // the message comes again, as after a crash
+	}
+	if r.owed == nil {
+		r.owed = make(map[uint64]owedAck)
+	}
+	r.owed[seq] = owedAck{reply: reply}
+}
+
+// payOwed acknowledges a redelivery of what was settled while the server could
+// not be told. The lock is held.
+func (r *receiver) payOwed(seq uint64, reply string) bool {
+	if _, ok := r.owed[seq]; !ok {
+		return false
+	}
+	delete(r.owed, seq)
+	r.c.wire.push(frame{subject: reply, data: bodyAck, unsent: r, seq: seq})
+	return true
+}
+
+// payAll sends what is owed, once there is a connection. It stays remembered:
+// the server may have sent a message again before it hears.
+func (r *receiver) payAll() {
+	if !r.c.state.Connected() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for seq, o := range r.owed {
+		r.c.wire.push(frame{subject: o.reply, data: bodyAck, unsent: r, seq: seq})
+	}
+}
+
+// forgetOwed drops what was owed so long ago that it would have come again.
+// The lock is held.
+func (r *receiver) forgetOwed() {
+	if !r.c.state.Connected() {
+		return
+	}
+	for seq, o := range r.owed {
+		if o.age++; o.age > maxOwedAge {
+			delete(r.owed, seq)
+		} else {
+			r.owed[seq] = o
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package jswrap
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+)
+
+// wire is the one writer to the connection. nats.go holds its lock while it
+// shakes hands with a server and while it writes to one that does not read, so
+// nobody who must honour a ctx may publish: they leave a frame here.
+type wire struct {
+	nc      *nats.Conn
+	flights *flights
+	frames  *queue[frame]
+	quit    chan struct{}
+	exited  sync.WaitGroup
+
+	// What the writer uses again for every publish: the client copies it.
+	msg       nats.Msg
+	id, dedup [1]string
+}
+
+// frame is one thing to write: a publish, a verdict or a pull request, or a
+// call that needs the client.
+type frame struct {
+	pub            *pending
+	subject, reply string
+	data           []byte
+	unsent         unsentHandler // hears that subject was not written; may be nil
+	seq            uint64
+	call           func()
+}
+
+// unsentHandler is who must know that a frame could not be written.
+type unsentHandler interface {
+	unsent(f *frame, err error)
+}
+
+func newWire(f *flights) *wire {
+	w := &wire{flights: f, frames: newQueue[frame](), quit: make(chan struct{})}
+	w.msg.Header = make(nats.Header, 2)
+	return w
+}
+
+// start begins to write to nc what was pushed, and what will be.
+func (w *wire) start(nc *nats.Conn) {
+	w.nc = nc
+	w.exited.Go(w.run)
+}
+
+// push leaves f for the writer. It does not block.
+func (w *wire) push(f frame) { w.frames.push(f) }
+
+func (w *wire) run() {
+	for {
+		select {
+		case <-w.frames.wake:
+		case <-w.quit:
+			return
+		}
+		for batch := w.frames.take(); len(batch) > 0; batch = w.frames.take() {
+			for i := range batch {
+				w.write(&batch[i])
+			}
+		}
+	}
+}
+
+// stop ends the writer. What is left in the queue stays there.
+func (w *wire) stop() {
+	close(w.quit)
+	w.exited.Wait()
+}
+
+// sync waits until everything pushed before was written and the server has
+// read it, or ctx ends.
+func (w *wire) sync(ctx context.Context) error {
+	written := make(chan struct{})
+	w.push(frame{call: func() { close(written) }})
+	select {
+	case <-written:
+	case <-w.quit:
+		return ticketing.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return awaitErr(ctx, w.nc.FlushWithContext)
+}
+
+func (w *wire) write(f *frame) {
+	switch {
+	case f.call != nil:
+		f.call()
+	case f.pub != nil:
+		w.publish(f.pub)
+	default:
+		var err error
+		if f.reply != "" {
+			err = w.nc.PublishRequest(f.subject, f.reply, f.data)
+		} else {
+			err = w.nc.Publish(f.subject, f.data)
+		}
+		if err != nil && f.unsent != nil {
+			f.unsent.unsent(f, err)
+		}
+	}
+}
+
+// publish writes p, unless its outcome is known already.
+func (w *wire) publish(p *pending) {
+	if !p.state.CompareAndSwap(stateQueued, stateWritten) {
+		return
+	}
+	m := p.m
+	w.msg.Subject, w.msg.Reply, w.msg.Data = string(m.Subject), p.reply, m.Data
+	if len(w.msg.Header) > 2 {
+		clear(w.msg.Header)
+	}
+	w.id[0], w.dedup[0] = m.ID, m.DedupeKey()
+	w.msg.Header[ticketing.HeaderID], w.msg.Header[headerDedupe] = w.id[:], w.dedup[:]
+	for name, values := range m.Header {
+		w.msg.Header[name] = values
+	}
+	if err := w.nc.PublishMsg(&w.msg); err != nil {
+		w.flights.finish(p.token, publishFailed(m, err))
+	}
+}
+
+// publishFailed says what is known of m after the client refused it.
+func publishFailed(m *ticketing.Message, err error) error {
+	switch {
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, ticketing.ErrNotConnected)
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, ticketing.ErrClosed)
+	case errors.Is(err, nats.ErrMaxPayload):
+		return tooLarge(m, err)
+	case errors.Is(err, nats.ErrBadHeaderMsg), errors.Is(err, nats.ErrBadSubject):
+		return invalidEvent(m, err)
+	case errors.Is(err, nats.ErrHeadersNotSupported):
+		return ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
+	}
+	return ticketing.NewPublishError(ticketing.OutcomeUnknown, m, err) // a part may have been written
+}
