@@ -1,0 +1,34 @@
+// Command service is a small service as a user writes one. The test beside it
+// looks at what it links.
+package main
+
+import (
+	"context"
+	"log"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/natswrap"
+)
+
+func main() {
+	cfg, err := natswrap.FromEnv()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := natswrap.Run(context.Background(), cfg, serve); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func serve(ctx context.Context, c *natswrap.Client) error {
+	created := ticketing.NewPublisher[events.TicketCreated](c, nil)
+	if err := created.Publish(ctx, events.TicketCreated{ID: "1", Title: "concert", UserID: "2"}); err != nil {
+		return err
+	}
+	orders := ticketing.NewListener(c, "tickets-service", func(_ context.Context, d *ticketing.Delivery[events.OrderCreated]) error {
+		log.Print(d.Event.ID)
+		return nil
+	}, nil)
+	return orders.Listen(ctx)
+}
