@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+
+	"github.com/ducnguyen96/ticketing-common/events"
+)
+
+// broker is one of the two brokers, with what this module has to reach on it.
+type broker struct {
+	name string
+	open func(context.Context) (*match, error)
+
+	publish, publishAtOnce, publishAsync, allocs, consume bar
+}
+
+var (
+	jetStream = broker{
+		name:          kindJetStream,
+		open:          openJetStream,
+		publish:       bar{atMost, 1.00},
+		publishAtOnce: bar{atLeast, 1.2},
+		publishAsync:  bar{atLeast, 0.97},
+		allocs:        bar{atMost, 4},
+		consume:       bar{atLeast, 1.0},
+	}
+	streaming = broker{
+		name:          kindStreaming,
+		open:          openStreaming,
+		publish:       bar{atMost, 1.03},
+		publishAtOnce: bar{atLeast, 0.97},
+		publishAsync:  bar{atLeast, 0.97},
+		consume:       bar{atLeast, 1.0},
+	}
+)
+
+// match is a fresh server with both sides connected to it.
+type match struct {
+	ours, raw contender
+	// store stores n events for consumers.
+	store func(ctx context.Context, n int, size eventSize) error
+	// stored is called after a turn of publishes, and reports events that are
+	// not stored although the side said so.
+	stored func(context.Context, *turn) error
+	// consumed is called after a turn of consuming, and removes what it left
+	// at the server.
+	consumed func(context.Context, *turn) error
+	close    func() error
+}
+
+// contender is one side of a match.
+type contender struct {
+	// publish returns when the broker has the event.
+	publish func(ctx context.Context, e *events.TicketCreated) error
+	// publishAsync publishes t.n events without waiting for each.
+	publishAsync func(e *events.TicketCreated) side
+	// consume handles and acknowledges the first t.n stored events as a new
+	// group. lanes is for this module alone.
+	consume func(lanes int) side
+}
+
+// withMatch calls f with a match at b, and closes it.
+func (b broker) withMatch(ctx context.Context, f func(*match) ([]metric, error)) ([]metric, error) {
+	m, err := b.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	metrics, err := f(m)
+	if closeErr := m.close(); err == nil {
+		err = closeErr
+	}
+	return metrics, err
+}
