@@ -41,7 +41,7 @@ func makeEvent(size eventSize, i int) events.TicketCreated {
 // aggregates is how many different ones the stored events are of.
 const aggregates = 1000
 
-// payload returns the JSON of the i-th stored event.
-func payload(size eventSize, i int) ([]byte, error) {
-	return json.Marshal(makeEvent(size, i%aggregates))
+// storedEvent returns the i-th event for consumers.
+func storedEvent(size eventSize, i int) events.TicketCreated {
+	return makeEvent(size, i%aggregates)
 }

@@ -42,10 +42,8 @@ func openJetStream(ctx context.Context) (*match, error) {
 	publisher := ticketing.NewPublisher[events.TicketCreated](j.client, nil)
 	return &match{
 		ours: contender{
-			publish: func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
-			publishAsync: func(e *events.TicketCreated) side {
-				return publishAsync(j.client, e)
-			},
+			publish:      func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
+			publishAsync: func(e *events.TicketCreated) side { return publishAsync(j.client, e) },
 			consume: func(lanes int) side {
 				return func(ctx context.Context, t *turn) error { return j.listen(ctx, lanes, t) }
 			},
@@ -167,17 +165,10 @@ func (j *jetStreamMatch) stored(ctx context.Context, t *turn) error {
 	return nil
 }
 
+// store stores events as this module publishes them, with its headers.
 func (j *jetStreamMatch) store(ctx context.Context, n int, size eventSize) error {
-	for i := range n {
-		data, err := payload(size, i)
-		if err != nil {
-			return err
-		}
-		if _, err := j.raw.PublishAsync(subject, data); err != nil {
-			return err
-		}
-	}
-	if err := j.rawComplete(ctx); err != nil {
+	err := publishEach(ctx, j.client, n, func(i int) events.TicketCreated { return storedEvent(size, i) })
+	if err != nil {
 		return err
 	}
 	return j.stored(ctx, &turn{n: n})

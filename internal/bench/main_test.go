@@ -14,6 +14,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	// A process with the race detector waits a second before it exits.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	os.Exit(m.Run())
 }
 

@@ -88,24 +88,28 @@ func atOnce(c contender, e *events.TicketCreated) side {
 }
 
 // publishAsync publishes through this module without waiting for each event.
-// Errors come to the publisher's hook; the last event's outcome is the last to
-// come.
 func publishAsync(s ticketing.Sender, e *events.TicketCreated) side {
+	return func(ctx context.Context, t *turn) error {
+		return publishEach(ctx, s, t.n, func(int) events.TicketCreated { return *e })
+	}
+}
+
+// publishEach publishes n events, and returns when all are stored. Errors come
+// to the publisher's hook; the last event's outcome is the last to come.
+func publishEach(ctx context.Context, s ticketing.Sender, n int, event func(i int) events.TicketCreated) error {
 	var failed atomic.Pointer[error]
 	publisher := ticketing.NewPublisher[events.TicketCreated](s, &ticketing.PublisherOptions{
 		OnError: func(_ *ticketing.Message, err error) { failed.Store(&err) },
 	})
-	return func(ctx context.Context, t *turn) error {
-		var last *ticketing.Receipt
-		for range t.n {
-			last = publisher.PublishAsync(ctx, *e)
-		}
-		if err := last.Wait(ctx); err != nil {
-			return err
-		}
-		if err := failed.Load(); err != nil {
-			return *err
-		}
-		return nil
+	var last *ticketing.Receipt
+	for i := range n {
+		last = publisher.PublishAsync(ctx, event(i))
 	}
+	if err := last.Wait(ctx); err != nil {
+		return err
+	}
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }

@@ -37,10 +37,8 @@ func openStreaming(ctx context.Context) (*match, error) {
 	publisher := ticketing.NewPublisher[events.TicketCreated](s.client, nil)
 	return &match{
 		ours: contender{
-			publish: func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
-			publishAsync: func(e *events.TicketCreated) side {
-				return publishAsync(s.client, e)
-			},
+			publish:      func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
+			publishAsync: func(e *events.TicketCreated) side { return publishAsync(s.client, e) },
 			consume: func(lanes int) side {
 				return func(ctx context.Context, t *turn) error {
 					// The stop waits until the server has read all
@@ -100,41 +98,36 @@ func (s *streamingMatch) publishRaw(_ context.Context, e *events.TicketCreated) 
 
 func (s *streamingMatch) publishRawAsync(e *events.TicketCreated) side {
 	return func(_ context.Context, t *turn) error {
-		return s.manyRaw(t.n, func(int) ([]byte, error) { return json.Marshal(e) })
+		var (
+			open   sync.WaitGroup
+			failed atomic.Pointer[error]
+		)
+		acked := func(_ string, err error) {
+			if err != nil {
+				failed.Store(&err)
+			}
+			open.Done()
+		}
+		for range t.n {
+			data, err := json.Marshal(e)
+			if err != nil {
+				return err
+			}
+			open.Add(1)
+			if _, err := s.raw.PublishAsync(subject, data, acked); err != nil {
+				return err
+			}
+		}
+		open.Wait() // stan.go bounds it
+		if err := failed.Load(); err != nil {
+			return *err
+		}
+		return nil
 	}
 }
 
-func (s *streamingMatch) store(_ context.Context, n int, size eventSize) error {
-	return s.manyRaw(n, func(i int) ([]byte, error) { return payload(size, i) })
-}
-
-// manyRaw publishes n payloads, and returns when the server has them all.
-func (s *streamingMatch) manyRaw(n int, payload func(i int) ([]byte, error)) error {
-	var (
-		open   sync.WaitGroup
-		failed atomic.Pointer[error]
-	)
-	acked := func(_ string, err error) {
-		if err != nil {
-			failed.Store(&err)
-		}
-		open.Done()
-	}
-	for i := range n {
-		data, err := payload(i)
-		if err != nil {
-			return err
-		}
-		open.Add(1)
-		if _, err := s.raw.PublishAsync(subject, data, acked); err != nil {
-			return err
-		}
-	}
-	open.Wait() // stan.go bounds it
-	if err := failed.Load(); err != nil {
-		return *err
-	}
-	return nil
+func (s *streamingMatch) store(ctx context.Context, n int, size eventSize) error {
+	return publishEach(ctx, s.client, n, func(i int) events.TicketCreated { return storedEvent(size, i) })
 }
 
 // group returns the name of a new group. Those of earlier turns stay at the

@@ -77,7 +77,12 @@ func (m *metric) value(x float64) string {
 	return strings.TrimSpace(fmt.Sprintf("%.*f %s", m.digits, x, m.unit))
 }
 
-func (m *metric) outcome(x float64) string { return fmt.Sprintf("%.*f", m.resultDigits, x) }
+func (m *metric) outcome(x float64) string {
+	if math.IsNaN(x) {
+		return "-"
+	}
+	return fmt.Sprintf("%.*f", m.resultDigits, x)
+}
 
 // table collects what was measured.
 type table struct {
