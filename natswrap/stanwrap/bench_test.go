@@ -4,12 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	stand "github.com/nats-io/nats-streaming-server/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/stan.go"
 
@@ -17,17 +18,18 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 )
 
-func connectRaw(tb testing.TB, s *stanserver.Server, id string) stan.Conn {
-	tb.Helper()
+// connectRaw opens a connection of stan.go's own.
+func connectRaw(t testing.TB, s *stanserver.Server, id string) stan.Conn {
+	t.Helper()
 	nc, err := nats.Connect(s.URL())
 	if err != nil {
-		tb.Fatal(err)
+		t.Fatal(err)
 	}
-	sc, err := stan.Connect(stanserver.DefaultClusterID, id, stan.NatsConn(nc))
+	sc, err := stan.Connect(s.ClusterID(), id, stan.NatsConn(nc))
 	if err != nil {
-		tb.Fatal(err)
+		t.Fatal(err)
 	}
-	tb.Cleanup(func() { sc.Close(); nc.Close() })
+	t.Cleanup(func() { sc.Close(); nc.Close() })
 	return sc
 }
 
@@ -38,57 +40,69 @@ type benchEvent struct {
 
 func (benchEvent) Subject() ticketing.Subject { return "bench:event" }
 
-// versus runs both sides in turns and reports the median of the ratios of
-// their times: below 1 the wrapper is quicker.
-func versus(b *testing.B, chunk int, raw, ours func(n int)) {
-	var ratios []float64
-	raw(chunk / 4)
-	ours(chunk / 4)
-	for i := 0; b.Loop(); i++ {
-		timed := func(f func(int)) time.Duration {
-			start := time.Now()
-			f(chunk)
-			return time.Since(start)
-		}
-		var tr, to time.Duration
-		if i%2 == 0 {
-			tr, to = timed(raw), timed(ours)
-		} else {
-			to, tr = timed(ours), timed(raw)
-		}
-		ratios = append(ratios, float64(to)/float64(tr))
-		b.ReportMetric(float64(tr.Nanoseconds())/float64(chunk), "raw-ns/msg")
-	}
-	sort.Float64s(ratios)
-	b.ReportMetric(ratios[len(ratios)/2], "ours/raw")
-	b.ReportMetric(0, "ns/op")
+func newBenchEvent(size int) benchEvent {
+	return benchEvent{ID: "1", Pad: strings.Repeat("x", size-20)}
 }
 
+// versus runs both sides in turns, n messages each, and reports the median
+// ratio of their times: below 1 ours is the quicker one.
+func versus(b *testing.B, n int, raw, ours func(n int)) {
+	raw(n / 10)
+	ours(n / 10)
+	timed := func(f func(int)) float64 {
+		begin := time.Now()
+		f(n)
+		return float64(time.Since(begin)) / float64(n)
+	}
+	var raws, ratios []float64
+	for i := 0; b.Loop(); i++ {
+		var r, o float64
+		if i%2 == 0 {
+			r, o = timed(raw), timed(ours)
+		} else {
+			o, r = timed(ours), timed(raw)
+		}
+		raws, ratios = append(raws, r), append(ratios, o/r)
+	}
+	median := func(v []float64) float64 {
+		slices.Sort(v)
+		return v[len(v)/2]
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(raws), "raw-ns/msg")
+	b.ReportMetric(median(ratios), "ours/raw")
+}
+
+// BenchmarkPublish compares a Publisher with json.Marshal and stan.go. Use a
+// -benchtime such as 21x: one iteration is a round of both.
 func BenchmarkPublish(b *testing.B) {
 	for _, size := range []int{150, 4096} {
-		e := benchEvent{ID: "1", Pad: strings.Repeat("x", size-20)}
-		s := stanserver.Run(b)
+		// The store keeps little: what is measured is not the collector.
+		s := stanserver.Run(b, stanserver.Configure(func(o *stand.Options) { o.MaxMsgs = 1000 }))
 		sc := connectRaw(b, s, "raw")
 		c := connect(b, s.URL(), nil)
+		e := newBenchEvent(size)
 		p := ticketing.NewPublisher[benchEvent](c, nil)
-		ctx := context.Background()
 		rawOne := func() {
-			data, _ := json.Marshal(&e)
-			if err := sc.Publish("bench:event", data); err != nil {
+			data, err := json.Marshal(&e)
+			if err == nil {
+				err = sc.Publish(string(e.Subject()), data)
+			}
+			if err != nil {
 				b.Error(err)
 			}
 		}
 		oursOne := func() {
-			if err := p.Publish(ctx, e); err != nil {
+			if err := p.Publish(b.Context(), e); err != nil {
 				b.Error(err)
 			}
 		}
-		many := func(f func()) func(int) {
+		repeat := func(goroutines int, f func()) func(int) {
 			return func(n int) {
 				var wg sync.WaitGroup
-				for range 64 {
+				for range goroutines {
 					wg.Go(func() {
-						for range n / 64 {
+						for range n / goroutines {
 							f()
 						}
 					})
@@ -96,41 +110,94 @@ func BenchmarkPublish(b *testing.B) {
 				wg.Wait()
 			}
 		}
-		one := func(f func()) func(int) {
-			return func(n int) {
-				for range n {
-					f()
-				}
-			}
-		}
-		b.Run(fmt.Sprintf("sync-%d", size), func(b *testing.B) { versus(b, 2000, one(rawOne), one(oursOne)) })
-		b.Run(fmt.Sprintf("sync64-%d", size), func(b *testing.B) { versus(b, 64*100, many(rawOne), many(oursOne)) })
-		b.Run(fmt.Sprintf("async-%d", size), func(b *testing.B) {
-			versus(b, 20000, func(n int) {
+		b.Run(fmt.Sprintf("sync/%d", size), func(b *testing.B) { versus(b, 1000, repeat(1, rawOne), repeat(1, oursOne)) })
+		b.Run(fmt.Sprintf("64at once/%d", size), func(b *testing.B) { versus(b, 64*100, repeat(64, rawOne), repeat(64, oursOne)) })
+		b.Run(fmt.Sprintf("async/%d", size), func(b *testing.B) {
+			versus(b, 20_000, func(n int) {
 				var wg sync.WaitGroup
 				wg.Add(n)
 				for range n {
-					data, _ := json.Marshal(&e)
-					if _, err := sc.PublishAsync("bench:event", data, func(_ string, err error) {
-						if err != nil {
-							b.Error(err)
-						}
-						wg.Done()
-					}); err != nil {
+					data, err := json.Marshal(&e)
+					if err != nil {
 						b.Error(err)
+					}
+					if _, err := sc.PublishAsync(string(e.Subject()), data, func(string, error) { wg.Done() }); err != nil {
+						b.Error(err)
+						wg.Done()
 					}
 				}
 				wg.Wait()
 			}, func(n int) {
 				var last *ticketing.Receipt
 				for range n {
-					last = p.PublishAsync(ctx, e)
+					last = p.PublishAsync(b.Context(), e)
 				}
-				if err := last.Wait(ctx); err != nil {
+				if err := last.Wait(b.Context()); err != nil {
 					b.Error(err)
 				}
 			})
 		})
-		sc.Close()
+	}
+}
+
+// BenchmarkConsume receives and acknowledges 100 000 stored events: stan.go
+// with json.Unmarshal and its default of 1024 in flight, and a Listener with
+// several windows.
+func BenchmarkConsume(b *testing.B) {
+	const n = 100_000
+	for _, size := range []int{150, 4096} {
+		s := stanserver.Run(b)
+		sc := connectRaw(b, s, "raw")
+		c := connect(b, s.URL(), nil)
+		data, err := json.Marshal(newBenchEvent(size))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var stored sync.WaitGroup
+		stored.Add(n)
+		for range n {
+			if _, err := sc.PublishAsync("bench:event", data, func(string, error) { stored.Done() }); err != nil {
+				b.Fatal(err)
+			}
+		}
+		stored.Wait()
+		groups := 0
+		newGroup := func() string { groups++; return fmt.Sprintf("group-%d", groups) }
+		raw := func(n int) {
+			group := newGroup()
+			done := make(chan struct{})
+			sub, err := sc.QueueSubscribe("bench:event", group, func(m *stan.Msg) {
+				var e benchEvent
+				if err := json.Unmarshal(m.Data, &e); err != nil {
+					b.Error(err)
+				}
+				_ = m.Ack()
+				if n--; n == 0 {
+					close(done)
+				}
+			}, stan.DurableName(group), stan.DeliverAllAvailable(), stan.SetManualAckMode())
+			if err != nil {
+				b.Fatal(err)
+			}
+			<-done
+			_ = sub.Close()
+		}
+		for _, window := range []int{0, 128, 256, 1024} {
+			b.Run(fmt.Sprintf("%d/window %d", size, window), func(b *testing.B) {
+				versus(b, n, raw, func(n int) {
+					ctx, cancel := context.WithCancel(context.Background())
+					defer cancel()
+					err := ticketing.NewListener(c, newGroup(), func(context.Context, *ticketing.Delivery[benchEvent]) error {
+						if n--; n == 0 {
+							cancel()
+						}
+						return nil
+					}, &ticketing.ListenerOptions{Window: window, Logger: quiet}).Listen(ctx)
+					if err != nil {
+						b.Error(err)
+					}
+				})
+			})
+		}
 	}
 }

@@ -103,6 +103,7 @@ func newClient(cfg Config) *Client {
 		OnDisconnect: c.disconnected,
 		OnReconnect:  c.reconnected,
 		OnClosed:     c.natsClosed,
+		OnAsyncError: c.asyncError,
 		Logger:       cfg.Logger,
 	}
 	return c
@@ -176,6 +177,13 @@ func (c *Client) disconnected(error) {
 func (c *Client) reconnected() {
 	c.out.maxPayload.Store(c.nc.MaxPayload())
 	c.link.set(true)
+}
+
+// asyncError hears what the server says on the side.
+func (c *Client) asyncError(_ *nats.Subscription, err error) {
+	if subject, ok := deniedPublish(err); ok {
+		c.out.denied(subject, err)
+	}
 }
 
 // natsClosed is called when the connection is closed for good.

@@ -55,7 +55,11 @@ func (c *Client) shutdown() {
 	case <-patience.Done():
 	}
 
-	left := c.out.drain(patience)
+	c.out.window.close()
+	select {
+	case <-c.out.window.empty:
+	case <-patience.Done():
+	}
 
 	c.session().end(nil)
 
@@ -67,7 +71,8 @@ func (c *Client) shutdown() {
 	_ = c.state.Close(c.hurry, c.nc)
 	_ = c.session().conn.Close() // fails what is outstanding; sends nothing any more
 
-	c.out.stop(left)
+	<-c.out.window.empty // what was outstanding has failed
+	c.out.stop()
 	<-received
 	c.aside.Wait()
 	if err := context.Cause(c.hurry); err != nil && !lost {

@@ -10,7 +10,7 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
 
-func closing(c *stanwrap.Client, ctx context.Context) <-chan error {
+func closing(ctx context.Context, c *stanwrap.Client) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- c.Close(ctx) }()
 	return result
@@ -21,7 +21,7 @@ func TestHandlersMayPublishWhileTheClientCloses(t *testing.T) {
 	in := receive(t, c, subscription())
 	send(t, c, "one")
 	m := in.want("one")
-	result := closing(c, t.Context())
+	result := closing(t.Context(), c)
 	until(t, "closing", func() bool { return !c.Healthy() })
 	reply := message("reply")
 	reply.Subject = "ticket:updated"
@@ -44,7 +44,7 @@ func TestCloseAwaitsOutstandingPublishes(t *testing.T) {
 	c := connect(t, p.url(), nil)
 	p.silence()
 	outcome := start(t.Context(), c, message("{}"))
-	result := closing(c, t.Context())
+	result := closing(t.Context(), c)
 	until(t, "closing", func() bool { return !c.Healthy() })
 	select {
 	case err := <-result:
@@ -99,7 +99,7 @@ func TestAHandlerThatDoesNotSettleBoundsCloseByTheDrainTimeout(t *testing.T) {
 	send(t, c, "one")
 	in.want("one")
 	ctx := <-in.ctxs
-	if err := await(t, closing(c, t.Context())); err != nil {
+	if err := await(t, closing(t.Context(), c)); err != nil {
 		t.Errorf("Close = %v, want nil", err)
 	}
 	closed(t, "the handler's context has ended", ctx.Done())

@@ -32,7 +32,7 @@ type Config struct {
 	// acknowledgement; then its outcome is unknown. Default 5 s.
 	AckTimeout time.Duration
 	// MaxPending is the window of publishes: the most that wait for their
-	// acknowledgement, beyond which Send blocks. Default 2048.
+	// acknowledgement, beyond which Send blocks. Default 4096.
 	MaxPending int
 	// PingInterval is the time between two pings of the streaming server, in
 	// whole seconds, at least one. Default 3 s.
@@ -48,7 +48,7 @@ type Config struct {
 // Defaults of a [Config].
 const (
 	DefaultAckTimeout   = 5 * time.Second
-	DefaultMaxPending   = 2048
+	DefaultMaxPending   = 4096
 	DefaultPingInterval = 3 * time.Second
 	DefaultPingMaxOut   = 3
 )

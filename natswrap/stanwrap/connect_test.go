@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/stan.go"
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
@@ -189,4 +190,22 @@ func TestALostSessionClosesTheClientForGood(t *testing.T) {
 	if errors.Is(c.Err(), nats.ErrConnectionClosed) || c.Err() == nil {
 		t.Errorf("Err = %v after Close, want the first reason", c.Err())
 	}
+}
+
+func TestReceiveFindsThatTheSessionIsLost(t *testing.T) {
+	s := stanserver.Run(t)
+	c := connect(t, s.URL(), nil)
+	loseSession(t, s, "client")
+	is(t, c.Receive(t.Context(), subscription(), nil), ticketing.ErrClosed)
+	closed(t, "the client is closed", c.Closed())
+}
+
+func TestAStreamingServerThatIsDownIsFoundByItsPings(t *testing.T) {
+	s := stanserver.Run(t)
+	c := connect(t, s.URL(), func(c *stanwrap.Config) { c.PingInterval, c.PingMaxOut = time.Second, 2 })
+	in := receive(t, c, subscription())
+	s.Streaming().Shutdown()
+	closed(t, "the client is closed", c.Closed())
+	is(t, c.Err(), ticketing.ErrClosed, stan.ErrMaxPings)
+	is(t, in.wait(), ticketing.ErrClosed)
 }

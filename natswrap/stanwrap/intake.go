@@ -2,10 +2,7 @@ package stanwrap
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,15 +23,15 @@ type intake struct {
 	ctx    context.Context // what handle gets
 	cancel context.CancelFunc
 
-	turn    chan struct{} // taken while handle runs
-	stopped atomic.Bool   // nothing more is handed over
-	over    atomic.Bool   // what is held was given back
+	turn    sync.Mutex  // held while handle runs
+	stopped atomic.Bool // nothing more is handed over
+	over    atomic.Bool // what is held was given back
 	held    held.Table[delivery]
-	unsent  unsentAcks
+	acks    *acks
 }
 
 func newIntake(ctx context.Context, c *Client, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) *intake {
-	in := &intake{c: c, s: s, handle: handle, turn: make(chan struct{}, 1)}
+	in := &intake{c: c, s: s, handle: handle, acks: newAcks()}
 	in.ctx, in.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return in
 }
@@ -86,8 +83,8 @@ func attempt(m *stan.Msg) int {
 
 // deliver is stan.go's callback, on the subscription's own goroutine.
 func (in *intake) deliver(m *stan.Msg) {
-	in.turn <- struct{}{}
-	defer func() { <-in.turn }()
+	in.turn.Lock()
+	defer in.turn.Unlock()
 	if in.stopped.Load() {
 		return // the server gives it to others when the subscription is closed
 	}
@@ -100,12 +97,8 @@ func (in *intake) deliver(m *stan.Msg) {
 	if !in.held.Add(m.Sequence, d) {
 		return // still held
 	}
-	if m.Redelivered && in.unsent.has(m.Sequence) {
-		// It is done, and only the server does not know.
-		if in.sendAck(m) == nil {
-			in.unsent.remove(m.Sequence)
-		}
-		in.held.Take(m.Sequence)
+	if m.Redelivered && in.acks.kept(m.Sequence) {
+		in.acks.add(d) // it is done, and only the server does not know
 		return
 	}
 	in.handle(in.ctx, &d.Inbound)
@@ -117,80 +110,66 @@ func (d *delivery) SettleInbound(_ *ticketing.Inbound, v ticketing.Verdict) erro
 	if in.over.Load() {
 		return ticketing.ErrSettled
 	}
-	var err error
-	if v.Kind == ticketing.Ack || v.Kind == ticketing.Drop {
-		if err = in.sendAck(d.msg); errors.Is(err, stan.ErrBadSubscription) {
-			err = ticketing.ErrSettled // the subscription was closed meanwhile
-		} else if err != nil {
-			in.unsent.add(d.msg)
-			err = fmt.Errorf("acknowledgement of %s not sent: %w", d.ID, err)
-		}
+	if v.Kind != ticketing.Ack && v.Kind != ticketing.Drop {
+		in.held.Take(d.Sequence)
+		return nil
 	}
-	in.held.Take(d.Sequence) // not before the ack: a redelivery may be under way
-	return err
+	if err := in.obstacle(); err != nil {
+		in.acks.keep(d.msg)
+		in.held.Take(d.Sequence)
+		return fmt.Errorf("acknowledgement of %s not sent: %w", d.ID, err)
+	}
+	in.acks.add(d)
+	return nil
 }
 
-// sendAck writes an acknowledgement, without waiting for the network.
-func (in *intake) sendAck(m *stan.Msg) error {
+// obstacle is why no acknowledgement can be written now, or nil.
+func (in *intake) obstacle() error {
 	switch {
 	case !in.sess.alive():
 		return in.c.closedErr()
 	case !in.c.link.load().up:
 		return errDisconnected
 	}
-	return m.Ack()
+	return nil
 }
 
-// drain stops the intake and waits until all that is held is settled, for at
-// most the drain timeout. What is left then is given back.
+// writeAck tells the server that d is done. Until then d is held, so that a
+// redelivery that crosses the acknowledgement is absorbed.
+func (in *intake) writeAck(d *delivery) {
+	switch {
+	case !in.ack(d.msg):
+		in.acks.keep(d.msg)
+	case d.msg.Redelivered:
+		in.acks.forget(d.Sequence)
+	}
+	in.held.Take(d.Sequence)
+}
+
+func (in *intake) ack(m *stan.Msg) bool { return in.obstacle() == nil && m.Ack() == nil }
+
+// drain stops the intake and waits until all that is held is settled and the
+// acknowledgements are written, for at most the drain timeout. What is left
+// then is given back.
 func (in *intake) drain() {
 	in.stopped.Store(true)
 	ctx, cancel := context.WithTimeout(in.c.hurry, in.s.DrainTimeout)
 	defer cancel()
+	idle := make(chan struct{})
+	go func() { // for as long as handle runs
+		in.turn.Lock()
+		defer in.turn.Unlock()
+		close(idle)
+	}()
 	select {
-	case in.turn <- struct{}{}:
-		<-in.turn
+	case <-idle:
 	case <-ctx.Done():
 	}
 	_ = in.held.WaitEmpty(ctx)
 	in.cancel()
 	in.over.Store(true)
 	in.held.TakeAll()
-	for _, m := range in.unsent.all() {
-		_ = in.sendAck(m)
+	for _, m := range in.acks.allKept() {
+		in.ack(m)
 	}
-}
-
-// unsentAcks are messages that are done although the server could not be told.
-// There are never more than the window: the server counts them as unsettled.
-type unsentAcks struct {
-	mu   sync.Mutex
-	msgs map[uint64]*stan.Msg
-}
-
-func (u *unsentAcks) add(m *stan.Msg) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.msgs == nil {
-		u.msgs = make(map[uint64]*stan.Msg)
-	}
-	u.msgs[m.Sequence] = m
-}
-
-func (u *unsentAcks) has(seq uint64) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.msgs[seq] != nil
-}
-
-func (u *unsentAcks) remove(seq uint64) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.msgs, seq)
-}
-
-func (u *unsentAcks) all() []*stan.Msg {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return slices.Collect(maps.Values(u.msgs))
 }

@@ -16,7 +16,7 @@ import (
 
 func TestOutcomesOfAPublishSayWhatIsKnown(t *testing.T) {
 	m := &ticketing.Message{ID: "id", Subject: "ticket:created"}
-	explain := map[string]func(*ticketing.Message, error) (error, bool){"publish": explainPublish, "ack": explainAck}
+	explain := map[string]func(*ticketing.Message, error) (bool, error){"publish": explainPublish, "ack": explainAck}
 	for _, test := range []struct {
 		at   string
 		err  error
@@ -38,7 +38,7 @@ func TestOutcomesOfAPublishSayWhatIsKnown(t *testing.T) {
 		{"ack", errors.New("no space left on device"), []error{ticketing.ErrUnknown}, false},
 	} {
 		t.Run(fmt.Sprint(test.at, " ", test.err), func(t *testing.T) {
-			got, lost := explain[test.at](m, test.err)
+			lost, got := explain[test.at](m, test.err)
 			for _, want := range test.want {
 				if !errors.Is(got, want) {
 					t.Errorf("outcome %v, want one that matches %q", got, want)
@@ -90,7 +90,9 @@ func fakeClient(t *testing.T, cfg Config, publish func(string, stan.AckHandler) 
 	c.sess.Store(s)
 	c.out.start()
 	t.Cleanup(func() {
-		c.out.stop(c.out.drain(t.Context()))
+		c.out.window.close()
+		<-c.out.window.empty
+		c.out.stop()
 	})
 	return c
 }

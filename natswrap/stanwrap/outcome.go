@@ -26,44 +26,58 @@ func rejected(m *ticketing.Message, err error) error {
 
 // explainPublish is the outcome of a message that PublishAsync returned an
 // error for. lost says that the session is of no use any more.
-func explainPublish(m *ticketing.Message, err error) (outcome error, lost bool) {
+func explainPublish(m *ticketing.Message, err error) (lost bool, outcome error) {
 	switch {
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		// The connection was lost after we looked; nothing is buffered.
-		return notSent(m, errDisconnected), false
+		return false, notSent(m, errDisconnected)
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
-		return notSent(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err)), true
+		return true, notSent(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err))
 	case errors.Is(err, nats.ErrMaxPayload):
 		// The limit was lowered after we looked.
-		return rejected(m, fmt.Errorf("%w: %w", ticketing.ErrTooLarge, err)), false
+		return false, rejected(m, fmt.Errorf("%w: %w", ticketing.ErrTooLarge, err))
 	case errors.Is(err, stan.ErrConnectionClosed):
 		// stan.go says this before and after it has sent the message.
-		return unknown(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err)), true
+		return true, unknown(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err))
 	}
-	return unknown(m, err), false // a write that failed half way
+	return false, unknown(m, err) // a write that failed half way
 }
 
 // explainAck is the outcome of a message that an error came back for. lost
 // says that the session is of no use any more.
-func explainAck(m *ticketing.Message, err error) (outcome error, lost bool) {
+func explainAck(m *ticketing.Message, err error) (lost bool, outcome error) {
 	switch {
 	case errors.Is(err, stan.ErrTimeout):
-		return unknown(m, fmt.Errorf("no acknowledgement from NATS Streaming: %w", err)), false
+		return false, unknown(m, fmt.Errorf("no acknowledgement from NATS Streaming: %w", err))
 	case errors.Is(err, stan.ErrConnectionClosed):
-		return unknown(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err)), true
+		return true, unknown(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err))
 	}
 	switch text := err.Error(); {
 	case text == srvInvalidPublish:
 		// The server says so of a bad subject, which ours is not, and of a
 		// client that it does not know.
-		return notSent(m, fmt.Errorf("%w: NATS Streaming does not know this session: %w", ticketing.ErrNotConnected, err)), true
+		return true, notSent(m, fmt.Errorf("%w: NATS Streaming does not know this session: %w", ticketing.ErrNotConnected, err))
 	case text == srvTooMany, text == srvNoChannel, strings.HasSuffix(text, srvOtherCase+")"):
 		// Refused before anything is stored, and not this event's own fault.
-		return ticketing.NewPublishError(ticketing.OutcomeRejected, m,
-			fmt.Errorf("NATS Streaming makes no channel %s (its limits or its configuration): %w", m.Subject, err)), false
+		return false, ticketing.NewPublishError(ticketing.OutcomeRejected, m,
+			fmt.Errorf("NATS Streaming makes no channel %s (its limits or its configuration): %w", m.Subject, err))
 	case text == srvChannelDeleted:
-		return notSent(m, err), false
+		return false, notSent(m, err)
 	}
 	// A store that failed, or a leader that changed: it may be stored.
-	return unknown(m, fmt.Errorf("NATS Streaming reports: %w", err)), false
+	return false, unknown(m, fmt.Errorf("NATS Streaming reports: %w", err))
+}
+
+// deniedPublish returns the NATS subject that err says may not be published
+// to.
+func deniedPublish(err error) (subject string, ok bool) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return "", false
+	}
+	_, rest, ok := strings.Cut(err.Error(), `for Publish to "`)
+	if !ok {
+		return "", false
+	}
+	subject, _, ok = strings.Cut(rest, `"`)
+	return subject, ok
 }

@@ -63,9 +63,14 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle f
 	in := newIntake(ctx, c, s, handle)
 	defer in.cancel()
 	sub, err := c.subscribe(ctx, in)
-	if err != nil || sub == nil {
+	if sub == nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
+	c.aside.Go(func() { in.acks.run(in.writeAck) })
+	defer in.acks.stop()
 	select {
 	case <-ctx.Done():
 	case <-c.stopping.Done():
@@ -73,14 +78,17 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle f
 	case <-in.sess.lost:
 		err = c.closedErr()
 	}
+	if ctx.Err() != nil {
+		err = nil
+	}
 	in.drain()
 	c.closeSub(in.sess, sub)
 	return err
 }
 
 // subscribe makes the subscription once there is a connection, and stays
-// within ctx, of which stan.go knows nothing. It returns neither a
-// subscription nor an error when ctx ended first.
+// within ctx, of which stan.go knows nothing. There is no subscription when ctx
+// ended first.
 func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, error) {
 	for {
 		before := c.link.load()

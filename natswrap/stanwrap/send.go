@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,23 +19,15 @@ import (
 // client reconnects or the server does not read.
 type outbound struct {
 	c          *Client
-	slots      chan struct{} // one for each message in the window
-	queue      chan *request // as long as the window: never blocks who has a slot
-	sealed     chan struct{} // closed when nothing more is accepted
-	current    atomic.Pointer[request]
+	window     *window
+	current    atomic.Pointer[request] // the one that PublishAsync is called with
 	maxPayload atomic.Int64
-	running    sync.WaitGroup
 	quit       chan struct{}
+	running    sync.WaitGroup
 }
 
 func newOutbound(c *Client) *outbound {
-	return &outbound{
-		c:      c,
-		slots:  make(chan struct{}, c.cfg.MaxPending),
-		queue:  make(chan *request, c.cfg.MaxPending),
-		sealed: make(chan struct{}),
-		quit:   make(chan struct{}),
-	}
+	return &outbound{c: c, window: newWindow(c.cfg.MaxPending), quit: make(chan struct{})}
 }
 
 func (o *outbound) start() {
@@ -50,23 +43,20 @@ var (
 )
 
 // Send publishes m and reports through done when the server has stored it. It
-// blocks for a place in the window alone (Config.MaxPending), and fails at
+// blocks for a place in the window alone ([Config].MaxPending), and fails at
 // once with [ticketing.ErrNotConnected] while there is no connection. The
 // outcome comes within twice the AckTimeout.
 func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
-	o := c.out
-	if err := o.admit(ctx, m); err != nil {
+	if err := c.out.send(ctx, &request{o: c.out, m: m, done: done}); err != nil {
 		done(err)
-		return
 	}
-	r := &request{o: o, m: m, done: done}
-	o.queue <- r
 }
 
-// admit checks m and takes a place in the window for it.
-func (o *outbound) admit(ctx context.Context, m *ticketing.Message) error {
-	if err := m.Subject.Validate(); err != nil {
-		return rejected(m, err)
+// send lets r into the window; its outcome is then r.done's to tell.
+func (o *outbound) send(ctx context.Context, r *request) error {
+	m := r.m
+	if err := m.Validate(); err != nil {
+		return ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
 	}
 	if err := o.checkSize(m); err != nil {
 		return rejected(m, err)
@@ -77,30 +67,34 @@ func (o *outbound) admit(ctx context.Context, m *ticketing.Message) error {
 	if ctx.Err() != nil {
 		return notSent(m, context.Cause(ctx))
 	}
-	for {
-		link := o.c.link.load()
+	link := o.c.link.load()
+	err := o.obstacle(link)
+	if err != nil {
+		return notSent(m, err)
+	}
+	if !o.window.enter(r) {
+		return notSent(m, o.c.closedErr())
+	}
+	if r.admitted == nil {
+		return nil
+	}
+	for err == nil {
 		select {
-		case <-o.sealed:
-			return notSent(m, o.c.closedErr())
-		default:
-		}
-		if err := o.obstacle(link); err != nil {
-			return notSent(m, err)
-		}
-		select {
-		case o.slots <- struct{}{}:
-			return nil
-		default:
-		}
-		select {
-		case o.slots <- struct{}{}:
+		case <-r.admitted:
 			return nil
 		case <-link.changed:
-		case <-o.sealed:
+			link = o.c.link.load()
+			err = o.obstacle(link)
+		case <-o.window.shut:
+			err = o.c.closedErr()
 		case <-ctx.Done():
-			return notSent(m, fmt.Errorf("waiting for a place among %d unacknowledged publishes: %w", cap(o.slots), context.Cause(ctx)))
+			err = fmt.Errorf("waiting for a place among %d unacknowledged publishes: %w", o.window.size, context.Cause(ctx))
 		}
 	}
+	if o.window.giveUp(r) {
+		return notSent(m, err)
+	}
+	return nil
 }
 
 // obstacle is why nothing can be handed to stan.go now, or nil.
@@ -145,22 +139,32 @@ func frameSize(clientID string, m *ticketing.Message) int {
 	return p.Size()
 }
 
-// request is a message in the window.
+// request is a message on its way.
 type request struct {
 	o        *outbound
 	m        *ticketing.Message
 	done     func(error)
+	admitted chan struct{} // where it has to wait for a place
 	sess     *session
-	finished atomic.Bool
+	state    atomic.Uint32
+
+	prev, next *request // in the window
 }
 
-// finish gives the outcome and frees the place, the first time it is called:
+// The states of a request.
+const (
+	queued   uint32 = iota // stan.go has not seen it
+	sending                // stan.go has it
+	finished               // its outcome was told
+)
+
+// finish tells the outcome and frees the place, the first time it is called:
 // stan.go's completion, its error and our own timeout may come together.
 func (r *request) finish(err error) {
-	if !r.finished.CompareAndSwap(false, true) {
+	if r.state.Swap(finished) == finished {
 		return
 	}
-	<-r.o.slots // before done, which may send again
+	r.o.window.leave(r) // before done, which may send again
 	r.done(err)
 }
 
@@ -173,8 +177,8 @@ func (r *request) acked(_ string, err error) {
 	r.failed(err, explainAck)
 }
 
-func (r *request) failed(err error, explain func(*ticketing.Message, error) (error, bool)) {
-	outcome, lost := explain(r.m, err)
+func (r *request) failed(err error, explain func(*ticketing.Message, error) (bool, error)) {
+	lost, outcome := explain(r.m, err)
 	r.finish(outcome)
 	if lost {
 		r.o.c.lose(r.sess, err)
@@ -183,33 +187,50 @@ func (r *request) failed(err error, explain func(*ticketing.Message, error) (err
 
 // write hands the queue to stan.go, in order.
 func (o *outbound) write() {
-	for r := range o.queue {
-		if err := o.obstacle(o.c.link.load()); err != nil {
-			r.finish(notSent(r.m, err))
-			continue
+	for {
+		select {
+		case <-o.window.wake:
+		case <-o.quit:
+			return
 		}
-		r.sess = o.c.session()
-		o.current.Store(r)
-		_, err := r.sess.conn.PublishAsync(string(r.m.Subject), r.m.Data, r.acked)
-		o.current.Store(nil)
-		if err != nil {
-			r.failed(err, explainPublish)
+		for _, r := range o.window.take() {
+			if r.state.CompareAndSwap(queued, sending) {
+				o.publish(r)
+			}
 		}
+	}
+}
+
+func (o *outbound) publish(r *request) {
+	if err := o.obstacle(o.c.link.load()); err != nil {
+		r.finish(notSent(r.m, err))
+		return
+	}
+	r.sess = o.c.session()
+	o.current.Store(r)
+	_, err := r.sess.conn.PublishAsync(string(r.m.Subject), r.m.Data, r.acked)
+	o.current.Store(nil)
+	if err != nil {
+		r.failed(err, explainPublish)
 	}
 }
 
 // failQueued fails what stan.go has not seen yet.
 func (o *outbound) failQueued(err error) {
-	for {
-		select {
-		case r, ok := <-o.queue:
-			if !ok {
-				return
-			}
+	for _, r := range o.window.unsent() {
+		if r.state.CompareAndSwap(queued, sending) {
 			r.finish(notSent(r.m, err))
-		default:
-			return
 		}
+	}
+}
+
+// denied fails what was sent to a NATS subject that the server does not let us
+// publish to: it says so on the side, and no acknowledgement comes.
+func (o *outbound) denied(natsSubject string, err error) {
+	for _, r := range o.window.find(func(r *request) bool {
+		return r.state.Load() == sending && strings.HasSuffix(natsSubject, "."+string(r.m.Subject))
+	}) {
+		r.finish(ticketing.NewPublishError(ticketing.OutcomeRejected, r.m, fmt.Errorf("%w: %w", ticketing.ErrPermission, err)))
 	}
 }
 
@@ -234,28 +255,8 @@ func (o *outbound) watch() {
 	}
 }
 
-// drain refuses further messages and waits for the outcome of those in the
-// window, until ctx ends. It returns how many places of the window it could
-// not get hold of.
-func (o *outbound) drain(ctx context.Context) (left int) {
-	close(o.sealed)
-	for left = cap(o.slots); left > 0; left-- {
-		select {
-		case o.slots <- struct{}{}:
-		case <-ctx.Done():
-			return left
-		}
-	}
-	return 0
-}
-
-// stop ends the goroutines. The session and the connection are closed by now,
-// so that everything in the window gets its outcome.
-func (o *outbound) stop(left int) {
-	for range left {
-		o.slots <- struct{}{}
-	}
-	close(o.queue) // who puts something there has a slot, and all are ours
+// stop ends the goroutines. The window is closed and empty by now.
+func (o *outbound) stop() {
 	close(o.quit)
 	o.running.Wait()
 }

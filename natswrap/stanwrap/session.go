@@ -123,7 +123,8 @@ func explainConnect(cfg *Config, err error) error {
 	switch {
 	case errors.Is(err, stan.ErrConnectReqTimeout):
 		return fmt.Errorf("no NATS Streaming server answers for cluster id %q: "+
-			"ClusterID has to be the server's own cluster id (its -cid), and the server has to run NATS Streaming: %w", cfg.ClusterID, err)
+			"ClusterID has to be the server's own cluster id (its -cid), the server has to run NATS Streaming, "+
+			"and the account needs _STAN.> and _INBOX.>: %w", cfg.ClusterID, err)
 	case err.Error() == srvClientIDInUse:
 		return fmt.Errorf("client id %q is in use by another client that runs: "+
 			"ClientID has to be unique per instance, such as the pod's name: %w", cfg.ClientID, err)
