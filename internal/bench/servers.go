@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
@@ -24,7 +25,7 @@ const (
 // serve is the server's process: it prints the URL and runs until the standard
 // input ends, which it does whatever becomes of the parent.
 func serve(kind string) error {
-	signal.Ignore(os.Interrupt) // a Ctrl-C is for the parent, which ends the input
+	signal.Ignore(os.Interrupt, syscall.SIGTERM) // they are for the parent, which ends the input
 	var url string
 	switch kind {
 	case kindJetStream:
