@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/store"
+	"github.com/ducnguyen96/ticketing-common/natswrap"
+)
+
+// idList is a list of tickets that many add to.
+type idList struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (l *idList) add(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ids = append(l.ids, id)
+}
+
+func TestUnderLoadEveryTicketsEventsAreItsVersionsWithoutAHole(t *testing.T) {
+	onBothBrokers(t, func(t *testing.T, b *broker) {
+		db := filepath.Join(t.TempDir(), "tickets.db")
+		out, stop := inProcess(t, b.environment(db))
+		c := newClient(t, out.url())
+		var made idList
+		create := func() (store.Ticket, bool) {
+			status, ticket, err := c.create("load")
+			if err != nil || status != http.StatusCreated {
+				t.Errorf("create: status %d, error %v", status, err)
+				return ticket, false
+			}
+			made.add(ticket.ID)
+			return ticket, true
+		}
+
+		// The tickets that all fight for, by updates and by orders.
+		const clients, orderers, rounds = 64, 4, 5
+		var shared [orderers]store.Ticket
+		for i := range shared {
+			var ok bool
+			if shared[i], ok = create(); !ok {
+				return
+			}
+		}
+		var changed, refused, orders atomic.Int32
+		update := func(id string, price int) {
+			switch status, _, err := c.update(id, price); {
+			case err == nil && status == http.StatusOK:
+				changed.Add(1)
+			case err == nil && status == http.StatusConflict:
+				refused.Add(1)
+			default:
+				t.Errorf("update: status %d, error %v", status, err)
+			}
+		}
+		var wg sync.WaitGroup
+		for i := range clients {
+			wg.Go(func() {
+				mine, ok := create()
+				for round := 1; ok && round <= rounds; round++ {
+					update(mine.ID, round)
+					update(shared[(i+round)%len(shared)].ID, i+1)
+					status, got, err := c.show(mine.ID)
+					if err != nil || status != http.StatusOK || got.Version != round {
+						t.Errorf("read version %d after %d updates, status %d, error %v", got.Version, round, status, err)
+					}
+					if status, _, err := c.do(http.MethodGet, "/api/tickets?limit=10", ""); err != nil || status != http.StatusOK {
+						t.Errorf("list: status %d, error %v", status, err)
+					}
+				}
+			})
+		}
+		o := newOrders(t, b)
+		for i := range orderers {
+			wg.Go(func() {
+				for round := range rounds {
+					// One order that is heard of before it is cancelled ...
+					id := fmt.Sprintf("order-%d-%d", i, round)
+					o.create(t, id, shared[i])
+					eventually(t, "the order has its ticket", func() bool {
+						_, ticket, err := c.show(shared[i].ID)
+						return err == nil && ticket.OrderID == id
+					})
+					o.cancel(t, id, shared[i])
+					eventually(t, "the ticket is free again", func() bool {
+						_, ticket, err := c.show(shared[i].ID)
+						return err == nil && ticket.OrderID == ""
+					})
+					// ... and one of which either may be heard of first.
+					if ticket, ok := create(); ok {
+						o.create(t, id+"-quick", ticket)
+						o.cancel(t, id+"-quick", ticket)
+					}
+					orders.Add(2)
+				}
+			})
+		}
+		wg.Wait()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		t.Logf("%d updates, %d conflicts, %d orders", changed.Load(), refused.Load(), orders.Load())
+		if changed.Load() == 0 || refused.Load() == 0 {
+			t.Error("the clients did not get in each other's way")
+		}
+		requireVersions(t, readStream(t, b.connect(t, "check"), "check"), storedTickets(t, db, made.ids))
+	})
+}
+
+// orderService publishes what the orders service does.
+type orderService struct {
+	client    *natswrap.Client
+	created   *events.OrderCreatedPublisher
+	cancelled *events.OrderCancelledPublisher
+}
+
+func newOrders(t *testing.T, b *broker) *orderService {
+	c := b.connect(t, "orders")
+	return &orderService{c, ticketing.NewPublisher[events.OrderCreated](c, nil), ticketing.NewPublisher[events.OrderCancelled](c, nil)}
+}
+
+func (o *orderService) create(t *testing.T, id string, ticket store.Ticket) {
+	err := o.created.Publish(t.Context(), events.OrderCreated{
+		ID:        id,
+		Status:    events.OrderStatusCreated,
+		UserID:    "bob",
+		ExpiresAt: events.NewTimestamp(time.Now().Add(time.Minute)),
+		Ticket:    events.OrderCreatedTicket{ID: ticket.ID, Price: ticket.Price, Version: ticket.Version},
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func (o *orderService) cancel(t *testing.T, id string, ticket store.Ticket) {
+	err := o.cancelled.Publish(t.Context(), events.OrderCancelled{
+		ID:     id,
+		Ticket: events.OrderCancelledTicket{ID: ticket.ID, Version: ticket.Version},
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
