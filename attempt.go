@@ -1,7 +1,6 @@
 package ticketing
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"runtime/debug"
@@ -25,11 +24,16 @@ func (r *run) attempt(j *job, w *watchdog) (again bool, after time.Duration) {
 func (r *run) call(j *job, w *watchdog) (err error) {
 	ctx := j.ctx
 	if timeout := r.opts.HandlerTimeout; timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-		w.watch(j, 2*timeout)
-		defer w.watch(nil, 0)
+		now := time.Now()
+		c := &j.first
+		if c.parent != nil { // a handler may have kept that of an earlier attempt
+			c = new(handlerContext)
+		}
+		c.parent, c.deadline = ctx, now.Add(timeout)
+		ctx = c
+		defer c.cancel()
+		w.watch(j, now.Add(2*timeout))
+		defer w.unwatch()
 	}
 	defer recoverAs(&err)
 	return j.task.handle(ctx, j.attempt())

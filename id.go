@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// newID returns a UUIDv7 (RFC 9562): 48 bits of milliseconds and 74 random
+// newID returns a UUIDv7 (RFC 9562) of now: 48 bits of milliseconds and 74 random
 // bits, so that ids sort by time to the millisecond. It is written out here
 // because the libraries at hand allocate for the random bytes and link
 // database/sql/driver into every service.
-func newID() string {
+func newID(now time.Time) string {
 	var u [16]byte
 	rand.Read(u[:]) // never fails: see crypto/rand
-	ms := uint64(time.Now().UnixMilli())
+	ms := uint64(now.UnixMilli())
 	binary.BigEndian.PutUint64(u[:8], ms<<16|uint64(u[6])<<8|uint64(u[7]))
 	u[6] = 0x70 | u[6]&0x0f // version 7
 	u[8] = 0x80 | u[8]&0x3f // the RFC's variant

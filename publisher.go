@@ -137,14 +137,14 @@ var (
 
 // encode fills m in from the event and the options.
 func (p *Publisher[E]) encode(ctx context.Context, m *Message, e *E, opts []PublishOption) error {
-	m.Subject = p.subject
+	m.Time = time.Now()
 	for _, opt := range opts {
 		opt(m)
 	}
 	// The caller's options set the id and headers; the rest is ours.
 	m.Subject = p.subject
 	if m.ID == "" {
-		m.ID = newID()
+		m.ID = newID(m.Time)
 	}
 	switch {
 	case p.sender == nil:
@@ -163,7 +163,6 @@ func (p *Publisher[E]) encode(ctx context.Context, m *Message, e *E, opts []Publ
 	}
 	m.Data = data
 	m.Key = keyOf(e)
-	m.Time = time.Now()
 	return nil
 }
 

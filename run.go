@@ -33,9 +33,10 @@ type job struct {
 	lane laneKey
 	next *job // behind it in its lane
 
-	failures     int   // attempts that failed in this process
-	dead         error // why it is to be a dead letter, if it is
-	deadFailures int   // how often that could not be stored
+	first        handlerContext // the first attempt's, here to save an allocation
+	failures     int            // attempts that failed in this process
+	dead         error          // why it is to be a dead letter, if it is
+	deadFailures int            // how often that could not be stored
 }
 
 // task is the typed part of a job.

@@ -7,40 +7,66 @@ import (
 )
 
 // watchdog gives an event up whose handler does not come back, so that its
-// heartbeats stop and another process may have it. A worker has one, and uses
-// its timer for each of its jobs.
+// heartbeats stop and another process may have it. A worker has one for all its
+// jobs, and one timer, which is set again only when it fires: most jobs are
+// done long before.
 type watchdog struct {
-	run   *run
-	timer *time.Timer
+	run *run
 
 	mu    sync.Mutex
 	job   *job // whose handler runs, or nil
 	limit time.Time
+	timer *time.Timer
+	armed bool
 }
 
-// watch watches j from now on for at most d, or nothing if j is nil.
-func (w *watchdog) watch(j *job, d time.Duration) {
+// watch watches j until limit.
+func (w *watchdog) watch(j *job, limit time.Time) {
 	w.mu.Lock()
-	w.job, w.limit = j, time.Now().Add(d)
-	w.mu.Unlock()
-	switch {
-	case j == nil:
-		w.timer.Stop()
-	case w.timer == nil:
-		w.timer = time.AfterFunc(d, w.fire)
-	default:
-		w.timer.Reset(d)
+	defer w.mu.Unlock()
+	w.job, w.limit = j, limit
+	if w.armed {
+		return
 	}
+	w.armed = true
+	if w.timer == nil {
+		w.timer = time.AfterFunc(time.Until(limit), w.fire)
+	} else {
+		w.timer.Reset(time.Until(limit))
+	}
+}
+
+// unwatch is for a handler that has returned.
+func (w *watchdog) unwatch() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.job = nil
 }
 
 func (w *watchdog) fire() {
-	w.mu.Lock()
-	j := w.job
-	if j == nil || time.Now().Before(w.limit) {
-		w.mu.Unlock()
-		return // it fired for an earlier job
+	if j := w.overdue(); j != nil {
+		w.giveUp(j)
 	}
-	w.mu.Unlock()
+}
+
+// overdue returns the job that has reached its limit. Otherwise it sets the
+// timer for the one that runs.
+func (w *watchdog) overdue() *job {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.armed = false
+	if w.job == nil {
+		return nil
+	}
+	if left := time.Until(w.limit); left > 0 { // the timer was set for an earlier job
+		w.armed = true
+		w.timer.Reset(left)
+		return nil
+	}
+	return w.job
+}
+
+func (w *watchdog) giveUp(j *job) {
 	err := fmt.Errorf("the handler has not returned after twice its timeout of %v", w.run.opts.HandlerTimeout)
 	if j.in.Settle(Verdict{Kind: Abandon, Err: err}) != nil {
 		return // the handler has just returned, or the message was handed back
@@ -51,6 +77,8 @@ func (w *watchdog) fire() {
 
 // stop ends the watchdog with its worker.
 func (w *watchdog) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Stop()
 	}
