@@ -204,8 +204,12 @@ func TestAStreamingServerThatIsDownIsFoundByItsPings(t *testing.T) {
 	s := stanserver.Run(t)
 	c := connect(t, s.URL(), func(c *stanwrap.Config) { c.PingInterval, c.PingMaxOut = time.Second, 2 })
 	in := receive(t, c, subscription())
+	send(t, c, "one")
+	in.ack(in.want("one"))
 	s.Streaming().Shutdown()
+	late := receive(t, c, subscription()) // asks until the pings have told
 	closed(t, "the client is closed", c.Closed())
 	is(t, c.Err(), ticketing.ErrClosed, stan.ErrMaxPings)
 	is(t, in.wait(), ticketing.ErrClosed)
+	is(t, late.wait(), ticketing.ErrClosed)
 }

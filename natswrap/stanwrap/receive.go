@@ -86,10 +86,18 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle f
 	return err
 }
 
+// A streaming server that does not answer is asked again for as long as its
+// pings take to tell whether it is gone.
+const (
+	subscribePatience = 15 * time.Second
+	subscribePause    = 500 * time.Millisecond
+)
+
 // subscribe makes the subscription once there is a connection, and stays
 // within ctx, of which stan.go knows nothing. There is no subscription when ctx
 // ended first.
 func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, error) {
+	var firstTry time.Time
 	for {
 		before := c.link.load()
 		sess := c.session()
@@ -108,11 +116,28 @@ func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, 
 			continue
 		}
 		in.sess = sess
-		sub, err := c.subscribeOnce(ctx, in)
-		if err != nil && sess.alive() && c.link.load() != before {
-			continue // the connection was lost meanwhile
+		if firstTry.IsZero() {
+			firstTry = time.Now()
 		}
-		return sub, err
+		sub, err := c.subscribeOnce(ctx, in)
+		switch {
+		case err == nil || !sess.alive():
+			return sub, err
+		case c.link.load() != before: // the connection was lost meanwhile
+			firstTry = time.Time{}
+		case errors.Is(err, stan.ErrSubReqTimeout) && time.Since(firstTry) < subscribePatience:
+			c.log.Warn("NATS Streaming does not answer a subscription; trying again",
+				"subject", in.s.Subject, "group", in.s.Group, "error", err)
+			select {
+			case <-time.After(subscribePause):
+			case <-before.changed:
+			case <-ctx.Done():
+			case <-sess.lost:
+			case <-c.stopping.Done():
+			}
+		default:
+			return nil, err
+		}
 	}
 }
 
@@ -159,7 +184,7 @@ func (c *Client) subscribeOnce(ctx context.Context, in *intake) (stan.Subscripti
 func (c *Client) subscribeFailed(s *session, err error) error {
 	switch {
 	case errors.Is(err, stan.ErrSubReqTimeout):
-		return fmt.Errorf("the server has not answered within %v: %w", requestTimeout, err)
+		return fmt.Errorf("the server does not answer: %w", err)
 	case errors.Is(err, stan.ErrConnectionClosed):
 		return c.closedErr()
 	case err.Error() == srvUnknownClient:

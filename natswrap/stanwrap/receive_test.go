@@ -83,6 +83,19 @@ func TestReceiveWaitsForAConnection(t *testing.T) {
 	in.stop()
 }
 
+func TestReceiveWaitsForAStreamingServerThatRestarts(t *testing.T) {
+	s := stanserver.Run(t, stanserver.FileStore())
+	c := connect(t, s.URL(), nil)
+	send(t, c, "one")
+	s.Streaming().Shutdown()
+	in := receive(t, c, subscription())
+	if err := s.RestartStreaming(); err != nil {
+		t.Fatal(err)
+	}
+	in.ack(in.want("one"))
+	in.stop()
+}
+
 func TestReceiveThatWaitsForAConnectionEndsWithItsContext(t *testing.T) {
 	p := runProxy(t, stanserver.Run(t).URL())
 	c := connect(t, p.url(), nil)
@@ -107,8 +120,10 @@ func TestReceiveEndsWithItsContextWhileItSubscribes(t *testing.T) {
 	p.silence()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
+	sub := subscription()
+	sub.AckWait = time.Hour
 	begin := time.Now()
-	err := c.Receive(ctx, subscription(), func(context.Context, *ticketing.Inbound) {
+	err := c.Receive(ctx, sub, func(context.Context, *ticketing.Inbound) {
 		t.Error("a message was handed over after the end")
 	})
 	if err != nil {
@@ -120,8 +135,6 @@ func TestReceiveEndsWithItsContextWhileItSubscribes(t *testing.T) {
 	p.resume()
 	// The subscription that came late was closed: another gets the message
 	// at once.
-	sub := subscription()
-	sub.AckWait = patience
 	in := receive(t, c, sub)
 	in.ack(in.want("one"))
 	in.stop()

@@ -91,7 +91,7 @@ func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
 
 func TestSendFailsAtOnceWhileThereIsNoConnection(t *testing.T) {
 	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), func(c *stanwrap.Config) { c.MaxPending = 1; c.AckTimeout = time.Second })
+	c := connect(t, p.url(), func(c *stanwrap.Config) { c.MaxPending = 1; c.AckTimeout = time.Hour })
 	p.silence()
 	inFlight := start(t.Context(), c, message("in flight"))
 	waiting := make(chan (<-chan error), 1)
@@ -107,7 +107,19 @@ func TestSendFailsAtOnceWhileThereIsNoConnection(t *testing.T) {
 		t.Error("a client without a connection is healthy")
 	}
 	is(t, await(t, start(t.Context(), c, message("later"))), ticketing.ErrNotSent, ticketing.ErrNotConnected)
+	c.Conn().Close()
+	is(t, await(t, inFlight), ticketing.ErrUnknown)
+	is(t, await(t, start(t.Context(), c, message("after"))), ticketing.ErrNotSent, ticketing.ErrClosed)
+}
+
+func TestSendGoesOnAfterAReconnect(t *testing.T) {
+	p := runProxy(t, stanserver.Run(t).URL())
+	c := connect(t, p.url(), func(c *stanwrap.Config) { c.AckTimeout = time.Second })
+	p.silence()
+	inFlight := start(t.Context(), c, message("in flight"))
+	p.cut()
 	p.resume()
+	until(t, "disconnected", func() bool { return !c.Healthy() })
 	p.restore()
 	until(t, "reconnected", c.Healthy)
 	is(t, await(t, inFlight), ticketing.ErrUnknown)
