@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 
+	"github.com/nats-io/stan.go"
+
 	"github.com/ducnguyen96/ticketing-common/events"
 )
 
@@ -12,6 +14,10 @@ type broker struct {
 	open func(context.Context) (*match, error)
 
 	publish, publishAtOnce, publishAsync, allocs, consume bar
+
+	// rawWindow is the raw client's max in flight, where that is fixed and
+	// this module's default is less.
+	rawWindow int
 }
 
 var (
@@ -31,6 +37,7 @@ var (
 		publishAtOnce: bar{atLeast, 0.97},
 		publishAsync:  bar{atLeast, 0.97},
 		consume:       bar{atLeast, 1.0},
+		rawWindow:     stan.DefaultMaxInflight,
 	}
 )
 
@@ -55,8 +62,8 @@ type contender struct {
 	// publishAsync publishes t.n events without waiting for each.
 	publishAsync func(e *events.TicketCreated) side
 	// consume handles and acknowledges the first t.n stored events as a new
-	// group. lanes is for this module alone.
-	consume func(lanes int) side
+	// group. The way is for this module alone.
+	consume func(way) side
 }
 
 // withMatch calls f with a match at b, and closes it.

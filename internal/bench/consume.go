@@ -9,14 +9,20 @@ import (
 	"github.com/ducnguyen96/ticketing-common/events"
 )
 
-// consumeRows are the default listener and one with lanes, which is there as
-// information.
+// way is how this module's listener consumes.
+type way struct {
+	lanes  int
+	window int // 0: the default
+}
+
+// consumeRows are a listener with the raw client's window, and as information
+// one with lanes, and with the default window where that is another.
 func consumeRows(b broker, size eventSize) []row {
 	stored := 100_000
 	if size == large {
 		stored = 10_000
 	}
-	way := func(name string, lanes int, to bar) row {
+	consume := func(name string, w way, to bar) row {
 		return row{b.name + "/" + name + "/" + size.name, func(ctx context.Context, run *bench) ([]metric, error) {
 			return b.withMatch(ctx, func(m *match) ([]metric, error) {
 				n := run.n(stored)
@@ -25,8 +31,8 @@ func consumeRows(b broker, size eventSize) []row {
 				}
 				pairs, err := run.interleave(ctx, contest{
 					n:       n,
-					ours:    m.ours.consume(lanes),
-					raw:     m.raw.consume(lanes),
+					ours:    m.ours.consume(w),
+					raw:     m.raw.consume(w),
 					between: m.consumed,
 				})
 				if err != nil {
@@ -36,15 +42,19 @@ func consumeRows(b broker, size eventSize) []row {
 			})
 		}}
 	}
-	return []row{
-		way("consume", 1, b.consume),
-		way("consume16", 16, bar{}),
+	rows := []row{
+		consume("consume", way{1, b.rawWindow}, b.consume),
+		consume("consume16", way{16, b.rawWindow}, bar{}),
 	}
+	if b.rawWindow != 0 {
+		rows = append(rows, consume("consume-default", way{1, 0}, bar{}))
+	}
+	return rows
 }
 
 // listen listens as a group until t.n events are handled, calls handled, and
 // returns when the listener has stopped.
-func listen(ctx context.Context, r ticketing.Receiver, group string, lanes int, t *turn, handled func() error) error {
+func listen(ctx context.Context, r ticketing.Receiver, group string, w way, t *turn, handled func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var count atomic.Int64
@@ -54,7 +64,7 @@ func listen(ctx context.Context, r ticketing.Receiver, group string, lanes int, 
 			close(all)
 		}
 		return nil
-	}, &ticketing.ListenerOptions{Concurrency: lanes, Logger: warnings})
+	}, &ticketing.ListenerOptions{Concurrency: w.lanes, Window: w.window, Logger: warnings})
 	ended := make(chan error, 1)
 	go func() { ended <- l.Listen(ctx) }()
 	select {

@@ -44,14 +44,14 @@ func openJetStream(ctx context.Context) (*match, error) {
 		ours: contender{
 			publish:      func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
 			publishAsync: func(e *events.TicketCreated) side { return publishAsync(j.client, e) },
-			consume: func(lanes int) side {
-				return func(ctx context.Context, t *turn) error { return j.listen(ctx, lanes, t) }
+			consume: func(w way) side {
+				return func(ctx context.Context, t *turn) error { return j.listen(ctx, w, t) }
 			},
 		},
 		raw: contender{
 			publish:      j.publishRaw,
 			publishAsync: j.publishRawAsync,
-			consume:      func(int) side { return j.consumeRaw },
+			consume:      func(way) side { return j.consumeRaw },
 		},
 		store:    j.store,
 		stored:   j.stored,
@@ -180,9 +180,9 @@ func (j *jetStreamMatch) group() string {
 	return fmt.Sprintf("group-%d", j.groups)
 }
 
-func (j *jetStreamMatch) listen(ctx context.Context, lanes int, t *turn) error {
+func (j *jetStreamMatch) listen(ctx context.Context, w way, t *turn) error {
 	group := j.group()
-	return listen(ctx, j.client, group, lanes, t, func() error {
+	return listen(ctx, j.client, group, w, t, func() error {
 		return j.acked(ctx, jswrap.ConsumerName(group, subject), t)
 	})
 }

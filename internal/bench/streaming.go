@@ -39,18 +39,18 @@ func openStreaming(ctx context.Context) (*match, error) {
 		ours: contender{
 			publish:      func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
 			publishAsync: func(e *events.TicketCreated) side { return publishAsync(s.client, e) },
-			consume: func(lanes int) side {
+			consume: func(w way) side {
 				return func(ctx context.Context, t *turn) error {
 					// The stop waits until the server has read all
 					// acknowledgements, as the raw side's does.
-					return listen(ctx, s.client, s.group(), lanes, t, func() error { return nil })
+					return listen(ctx, s.client, s.group(), w, t, func() error { return nil })
 				}
 			},
 		},
 		raw: contender{
 			publish:      s.publishRaw,
 			publishAsync: s.publishRawAsync,
-			consume:      func(int) side { return s.consumeRaw },
+			consume:      func(way) side { return s.consumeRaw },
 		},
 		store: s.store,
 		close: s.close,
