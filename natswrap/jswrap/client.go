@@ -1,6 +1,7 @@
 package jswrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,10 +76,10 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	defer close(ready)
 	c.state = natsconn.State{
 		Logger:       cfg.Logger,
-		OnDisconnect: func(error) { c.onLost(errLost, ticketing.ErrNotConnected) },
+		OnDisconnect: func(error) { c.onLost() },
 		OnReconnect:  c.reconnected,
 		OnClosed: func() {
-			c.onLost(errLost, ticketing.ErrClosed)
+			c.onLost()
 			go func() {
 				<-ready
 				c.shutdown(c.life)
@@ -227,8 +228,7 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 }
 
-// cutGrace is how long after its ctx Close waits for what does not ask the
-// network.
+// cutGrace bounds what Close does after its ctx has ended.
 const cutGrace = time.Second
 
 // shutdown closes the client within ctx, the first time it is called.
@@ -242,16 +242,22 @@ func (c *Client) shutdown(ctx context.Context) {
 		c.refusing.Store(true)
 		c.flights.refuse()
 		err := c.flights.drain(ctx)
-		if err == nil && c.state.Connected() {
-			err = c.flush(ctx)
+
+		// The last words get a moment of their own when ctx has ended.
+		last, cancel := context.WithCancel(ctx)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+			last, cancel = context.WithTimeout(context.WithoutCancel(ctx), cutGrace/4)
 		}
-		if e := c.state.Close(ctx, c.nc); err == nil {
-			err = e
+		defer cancel()
+		if c.state.Connected() {
+			err = cmp.Or(err, c.flush(last))
 		}
+		err = cmp.Or(err, c.state.Close(last, c.nc))
 		c.err = c.state.Err()
 		c.endLife()
 		c.wire.stop()
-		c.onLost(fmt.Errorf("%w: %w", ticketing.ErrClosed, errCut), ticketing.ErrClosed)
+		c.onLost()
 		c.flights.stop()
 		c.closeErr = err
 		close(c.closed)

@@ -66,6 +66,8 @@ func (c *Client) ensureConsumer(ctx context.Context, stream string, want jetstre
 		return have, fmt.Errorf("consumer %s of stream %s does not exist, and the configuration says to create nothing", want.Durable, stream)
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return c.createConsumer(ctx, stream, want)
+	case errors.Is(err, jetstream.ErrNotPullConsumer):
+		return have, fmt.Errorf("consumer %s of stream %s cannot serve this group: it has a deliver_subject; delete it, or choose another group", want.Durable, stream)
 	case err != nil:
 		return have, err
 	}
@@ -122,7 +124,6 @@ func brokenConsumer(have, want jetstream.ConsumerConfig) (d differences) {
 	differ(&d, "filter_subject", filter, want.FilterSubject)
 	differ(&d, "ack_policy", have.AckPolicy, want.AckPolicy)
 	differ(&d, "deliver_policy", have.DeliverPolicy, want.DeliverPolicy)
-	differ(&d, "deliver_subject", have.DeliverSubject, "")
 	differ(&d, "headers_only", have.HeadersOnly, false)
 	differ(&d, "priority_policy", have.PriorityPolicy, jetstream.PriorityPolicyNone)
 	return d

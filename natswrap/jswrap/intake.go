@@ -69,7 +69,7 @@ func (r *receiver) closeIntake(ctx context.Context) {
 func (r *receiver) expecting() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.open && r.asked > 0 && r.backlog > 0
+	return r.open && r.asked > 0 && r.more
 }
 
 func (r *receiver) arrived() uint64 {
@@ -86,6 +86,13 @@ func (r *receiver) drainIntake(ctx context.Context) {
 	r.open, r.natsSub = false, nil
 	r.mu.Unlock()
 	if sub == nil {
+		return
+	}
+	if !r.c.state.Connected() {
+		// Nothing is under way, and a drain would wait for the server.
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_ = awaitErr(ctx, func(context.Context) error { return sub.Unsubscribe() })
 		return
 	}
 	drained := make(chan struct{})
@@ -169,7 +176,8 @@ func (r *receiver) onMessage(m *nats.Msg) {
 	r.mu.Lock()
 	r.arrivals++
 	r.asked = max(r.asked-1, 0)
-	r.backlog = d.pending
+	// How many redeliveries there are it does not say.
+	r.more = d.pending > 0 || d.delivered > 1
 	r.trouble.count = 0
 	switch {
 	case r.stopping, r.count >= r.window.hard():

@@ -88,7 +88,7 @@ type receiver struct {
 	inbox    string
 	natsSub  *nats.Subscription
 	owed     map[uint64]owedAck // acknowledgements that could not be sent
-	backlog  uint64             // how much more there was when the last message came
+	more     bool               // there may have been more when the last message came
 	arrivals uint64             // whatever came, statuses included
 	trouble  trouble
 }
@@ -130,11 +130,20 @@ func (r *receiver) run(ctx context.Context, handle func(context.Context, *ticket
 		r.fail(err)
 		return r.result()
 	}
-	// What handlers get outlives the intake.
+	// work is what handlers get: it outlives the intake, at most until drain
+	// ends.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	drain, drained := context.WithCancel(context.Background())
+	defer drained()
+	context.AfterFunc(drain, cancel)
+	context.AfterFunc(r.life, func() {
+		_ = sleep(drain, r.sub.DrainTimeout)
+		drained()
+	})
+	defer context.AfterFunc(r.c.receivers.hurry(), drained)()
 
-	kept, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	kept, stopKeeping := context.WithCancel(context.Background())
 	var keeper sync.WaitGroup
 	keeper.Go(func() { r.keep(kept) })
 	defer keeper.Wait()
@@ -142,7 +151,7 @@ func (r *receiver) run(ctx context.Context, handle func(context.Context, *ticket
 
 	r.wake()
 	left := r.handOver(work, handle)
-	r.stop(left, cancel)
+	r.stop(drain, left, cancel)
 	return r.result()
 }
 
@@ -219,13 +228,9 @@ func (r *receiver) handOver(work context.Context, handle func(context.Context, *
 }
 
 // stop ends the receiver: nothing more comes in, what is held is waited for
-// until the drain timeout, then cancel is called and the rest is handed back.
-// left was never handed over.
-func (r *receiver) stop(left []*item, cancel func()) {
-	drain, done := context.WithTimeout(context.Background(), r.sub.DrainTimeout)
-	defer done()
-	defer context.AfterFunc(r.c.receivers.hurry(), done)()
-
+// until drain ends, then cancel is called and the rest is handed back. left was
+// never handed over.
+func (r *receiver) stop(drain context.Context, left []*item, cancel func()) {
 	r.closeIntake(drain)
 	for _, it := range append(left, r.ready.take()...) {
 		if r.held.Take(it.in.Sequence) == it {
@@ -234,25 +239,25 @@ func (r *receiver) stop(left []*item, cancel func()) {
 	}
 	r.awaitHeld(drain, giveBackGrace)
 	r.clearRequests(drain)
-	last := r.stopWaiting()
-	r.lastWords(last)
-	r.awaitHeld(drain, r.sub.DrainTimeout)
+	r.lastWords(r.stopWaiting())
+
+	_ = r.held.WaitEmpty(drain) // what is left then is handed back
 	cancel()
-	last = nil
+	var rest []returned
 	for _, it := range r.held.TakeAll() {
-		last = append(last, returned{it.in.Sequence, it.reply})
+		rest = append(rest, returned{it.in.Sequence, it.reply})
 	}
-	r.lastWords(last)
+	r.lastWords(rest)
 }
 
 // lastWords hands messages back and flushes the acknowledgements.
 func (r *receiver) lastWords(list []returned) {
+	if !r.c.state.Connected() {
+		return // what is not settled comes again
+	}
 	ctx, cancel := context.WithTimeout(r.c.receivers.hurry(), flushTimeout)
 	defer cancel()
 	r.giveBackInOrder(ctx, list)
-	if !r.c.state.Connected() {
-		return
-	}
 	if err := r.c.wire.sync(ctx); err != nil {
 		r.log.Warn("the last acknowledgements may not have reached the server", "error", err)
 	}

@@ -18,7 +18,7 @@ var (
 	errNoAck      = errors.New("the stream did not acknowledge it in time")
 	errNotWritten = errors.New("the connection did not take it in time")
 	errLost       = errors.New("the connection was lost before the acknowledgement")
-	errCut        = errors.New("the connection was closed before the acknowledgement")
+	errCut        = fmt.Errorf("%w before the acknowledgement", ticketing.ErrClosed)
 	errNoLeader   = errors.New("nobody answers for its stream, which may be electing a leader")
 	errNilContext = errors.New("the context is nil")
 )
@@ -189,8 +189,12 @@ func (c *Client) onDenied(subject string) {
 	c.flights.finishAll(func(p *pending) bool { return string(p.m.Subject) == subject }, fail, fail)
 }
 
-// onLost fails the open publishes when the connection is gone.
-func (c *Client) onLost(written, queued error) {
+// onLost fails the open publishes when the connection is gone, or closed.
+func (c *Client) onLost() {
+	written, queued := errLost, ticketing.ErrNotConnected
+	if c.refusing.Load() || c.state.Closed() {
+		written, queued = errCut, ticketing.ErrClosed
+	}
 	c.flights.finishAll(nil,
 		func(m *ticketing.Message) error {
 			return ticketing.NewPublishError(ticketing.OutcomeUnknown, m, written)

@@ -187,8 +187,7 @@ const settlePause = 100 * time.Millisecond
 
 // explainOverlap names the stream that stores one of subjects already.
 func (c *Client) explainOverlap(ctx context.Context, err error, name string, subjects []string) error {
-	var api *jetstream.APIError
-	if !errors.As(err, &api) || api.ErrorCode != codeSubjectOverlap {
+	if !overlaps(err) {
 		return err
 	}
 	for _, s := range subjects {
@@ -198,6 +197,11 @@ func (c *Client) explainOverlap(ctx context.Context, err error, name string, sub
 	}
 	// Another client may have got in between.
 	return fmt.Errorf("%w: %w", errRace, err)
+}
+
+func overlaps(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == codeSubjectOverlap
 }
 
 // ensureDead makes sure that something stores dead letters. Two streams of
@@ -221,7 +225,10 @@ func (c *Client) ensureDead(ctx context.Context) error {
 	want := c.streamConfig([]string{deadSubjects})
 	want.Name += deadSuffix
 	want.MaxAge, want.Duplicates = 0, duplicateWindow
-	return c.createStream(ctx, want)
+	if err = c.createStream(ctx, want); overlaps(err) {
+		err = fmt.Errorf("%w: %w", errRace, err) // another's, by now
+	}
+	return err
 }
 
 // brokenStream lists the settings with which a stream breaks what this package

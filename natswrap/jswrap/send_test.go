@@ -1,0 +1,500 @@
+package jswrap_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
+)
+
+// wantOutcome checks a publish's error.
+func wantOutcome(t *testing.T, err error, want ...error) {
+	t.Helper()
+	var pe *ticketing.PublishError
+	if !errors.As(err, &pe) {
+		t.Fatalf("got %v, want a PublishError", err)
+	}
+	for _, w := range want {
+		if !errors.Is(err, w) {
+			t.Errorf("got %v, want it to match %q", err, w)
+		}
+	}
+}
+
+func TestSendSetsIDAndDedupeIDOnTheWire(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	sub, err := c.Conn().SubscribeSync(string(subject))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := message(subject, "{}")
+	m.DedupeID = m.ID + "/replay/1"
+	m.Header = map[string][]string{"Trace": {"a", " b "}}
+	if err := send(t, c, m); err != nil {
+		t.Fatal(err)
+	}
+	mustSend(t, c, subject, "plain")
+	got, err := sub.NextMsgWithContext(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Header.Get("Ticketing-Id") != m.ID || got.Header.Get("Nats-Msg-Id") != m.DedupeID ||
+		fmt.Sprint(got.Header.Values("Trace")) != "[a b]" || len(got.Header) != 3 || string(got.Data) != "{}" {
+		t.Errorf("on the wire: %v %q", got.Header, got.Data)
+	}
+	got, err = sub.NextMsgWithContext(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Header) != 2 || got.Header.Get("Ticketing-Id") != got.Header.Get("Nats-Msg-Id") {
+		t.Errorf("a plain message has headers %v", got.Header)
+	}
+}
+
+func TestSendWithoutAStreamIsRejectedAtOnce(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	for _, plainSubscriber := range []bool{false, true} {
+		if plainSubscriber {
+			if _, err := c.Conn().Subscribe("no:stream", func(*nats.Msg) {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start := time.Now()
+		err := send(t, c, message("no:stream", "{}"))
+		wantOutcome(t, err, ticketing.ErrRejected, ticketing.ErrNoStream)
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it took %v (plain subscriber: %t)", took, plainSubscriber)
+		}
+		if errors.Is(err, ticketing.ErrInvalidEvent) {
+			t.Error("a missing stream counts as the event's own fault")
+		}
+	}
+	if err := c.CheckSubject(testContext(t), "no:stream"); !errors.Is(err, ticketing.ErrNoStream) {
+		t.Errorf("CheckSubject = %v, want ErrNoStream", err)
+	}
+	if err := c.CheckSubject(testContext(t), "no stream"); !errors.Is(err, ticketing.ErrInvalidSubject) {
+		t.Errorf("CheckSubject = %v, want ErrInvalidSubject", err)
+	}
+}
+
+func TestSendNoticesThatItsStreamWasDeleted(t *testing.T) {
+	for _, plainSubscriber := range []bool{false, true} {
+		t.Run(fmt.Sprintf("plain subscriber %t", plainSubscriber), func(t *testing.T) {
+			c := connect(t, config(natsserver.Run(t).URL()))
+			mustSend(t, c, subject, "{}")
+			if err := c.JetStream().DeleteStream(testContext(t), jswrap.DefaultStream); err != nil {
+				t.Fatal(err)
+			}
+			if plainSubscriber {
+				if _, err := c.Conn().Subscribe(string(subject), func(*nats.Msg) {}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			start := time.Now()
+			results := []<-chan error{
+				sendAsync(context.Background(), c, message(subject, "1")),
+				sendAsync(context.Background(), c, message(subject, "2")),
+			}
+			for _, r := range results {
+				wantOutcome(t, await(t, r, "the outcome"), ticketing.ErrRejected, ticketing.ErrNoStream)
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+func TestSendFindsAStreamMadeLaterByAnother(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	wantOutcome(t, send(t, c, message("late:stream", "{}")), ticketing.ErrNoStream)
+	if _, err := c.JetStream().CreateStream(testContext(t), jetstream.StreamConfig{Name: "LATE", Subjects: []string{"late:stream"}}); err != nil {
+		t.Fatal(err)
+	}
+	mustSend(t, c, "late:stream", "{}")
+}
+
+func TestSendWhileNobodyAnswersForAnExistingStreamIsNotSent(t *testing.T) {
+	cluster := natsserver.RunCluster(t, 3)
+	cfg := config(cluster.URL())
+	cfg.Replicas = 3
+	c := connect(t, cfg)
+	mustSend(t, c, subject, "{}")
+	// Two of three gone: neither the stream nor the API has a leader.
+	keep := c.Conn().ConnectedServerName()
+	for _, s := range cluster.Servers() {
+		if s.NATS().Name() != keep {
+			s.Shutdown()
+		}
+	}
+	start := time.Now()
+	err := send(t, c, message(subject, "{}"))
+	if errors.Is(err, ticketing.ErrRejected) || err == nil {
+		t.Errorf("without a leader: %v, want it not sent or unknown", err)
+	}
+	if took := time.Since(start); took > jswrap.DefaultAckTimeout+2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestSendToAFullStreamIsBusy(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	if _, err := c.JetStream().CreateStream(testContext(t), jetstream.StreamConfig{
+		Name: "FULL", Subjects: []string{"full:stream"}, MaxMsgs: 1, Discard: jetstream.DiscardNew,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	mustSend(t, c, "full:stream", "first")
+	err := send(t, c, message("full:stream", "second"))
+	wantOutcome(t, err, ticketing.ErrBusy)
+	if !strings.Contains(err.Error(), "FULL") {
+		t.Errorf("%v does not name the stream", err)
+	}
+}
+
+func TestSendOfWhatTheStreamRefusesIsRejected(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	if _, err := c.JetStream().CreateStream(testContext(t), jetstream.StreamConfig{Name: "SMALL", Subjects: []string{"small:stream"}, MaxMsgSize: 200}); err != nil {
+		t.Fatal(err)
+	}
+	mustSend(t, c, "small:stream", "fits")
+	err := send(t, c, message("small:stream", strings.Repeat("x", 300)))
+	wantOutcome(t, err, ticketing.ErrRejected, ticketing.ErrInvalidEvent, ticketing.ErrTooLarge)
+}
+
+func TestSendOverMaxPayloadNamesBothSizes(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t, natsserver.MaxPayload(1000)).URL()))
+	m := message(subject, strings.Repeat("x", 1000))
+	m.Header = map[string][]string{"Trace": {"abc"}}
+	err := send(t, c, m)
+	wantOutcome(t, err, ticketing.ErrRejected, ticketing.ErrInvalidEvent, ticketing.ErrTooLarge)
+	size := 1000 + len("NATS/1.0\r\nTicketing-Id: \r\nNats-Msg-Id: \r\nTrace: abc\r\n\r\n") + 2*len(m.ID)
+	for _, want := range []string{fmt.Sprintf("it has %d bytes", size), "takes 1000"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	m = message(subject, "")
+	m.Data = make([]byte, 1000-len("NATS/1.0\r\nTicketing-Id: \r\nNats-Msg-Id: \r\n\r\n")-2*len(m.ID))
+	if err := send(t, c, m); err != nil {
+		t.Errorf("a message of exactly the limit: %v", err)
+	}
+}
+
+func TestSendRefusesWhatItCannotEvenTry(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, test := range map[string]struct {
+		ctx  context.Context
+		m    *ticketing.Message
+		want []error
+	}{
+		"nil context":     {nil, message(subject, "{}"), []error{ticketing.ErrNotSent}},
+		"ended context":   {ended, message(subject, "{}"), []error{ticketing.ErrNotSent, context.Canceled}},
+		"invalid subject": {context.Background(), message("a b", "{}"), []error{ticketing.ErrRejected, ticketing.ErrInvalidEvent, ticketing.ErrInvalidSubject}},
+		"wildcard":        {context.Background(), message("dead.>", "{}"), []error{ticketing.ErrRejected, ticketing.ErrInvalidSubject}},
+		"no id":           {context.Background(), &ticketing.Message{Subject: subject}, []error{ticketing.ErrRejected, ticketing.ErrInvalidEvent}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantOutcome(t, await(t, sendAsync(test.ctx, c, test.m), "the outcome"), test.want...)
+		})
+	}
+}
+
+// restricted is a server on which u may not do something.
+func restricted(t *testing.T, p *server.Permissions) (admin, user string) {
+	url := natsserver.Run(t, natsserver.Configure(func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "admin", Password: "secret"},
+			{Username: "u", Password: "secret", Permissions: p},
+		}
+	})).URL()
+	host := url[len("nats://"):]
+	return "nats://admin:secret@" + host, "nats://u:secret@" + host
+}
+
+func TestSendWithoutPermissionIsRejectedAtOnce(t *testing.T) {
+	admin, user := restricted(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{string(subject)}}})
+	connect(t, config(admin))
+	c := connect(t, config(user))
+	start := time.Now()
+	err := send(t, c, message(subject, "{}"))
+	wantOutcome(t, err, ticketing.ErrRejected, ticketing.ErrPermission)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	mustSend(t, c, other, "{}")
+}
+
+func TestSendWorksWhereStreamsMayNotBeLookedUp(t *testing.T) {
+	admin, user := restricted(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.NAMES"}}})
+	a := connect(t, config(admin))
+	if _, err := a.JetStream().CreateStream(testContext(t), jetstream.StreamConfig{Name: "HIDDEN", Subjects: []string{"hidden:stream"}}); err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, config(user))
+	mustSend(t, c, "hidden:stream", "{}")
+	if err := c.CheckSubject(testContext(t), "hidden:stream"); !errors.Is(err, ticketing.ErrPermission) {
+		t.Errorf("CheckSubject = %v, want ErrPermission", err)
+	}
+}
+
+func TestConnectWithoutPermissionSaysSoAtOnce(t *testing.T) {
+	for name, p := range map[string]*server.Permissions{
+		"for the API":   {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.>"}}},
+		"for the inbox": {Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, user := restricted(t, p)
+			start := time.Now()
+			_, err := jswrap.Connect(testContext(t), config(user))
+			if !errors.Is(err, ticketing.ErrPermission) {
+				t.Errorf("Connect = %v, want ErrPermission", err)
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("the password is in %v", err)
+			}
+			if took := time.Since(start); took > 2*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+func TestSendIsNotSentWhileDisconnectedAndGoesOnAfterwards(t *testing.T) {
+	s := natsserver.Run(t)
+	c := connect(t, config(s.URL()))
+	mustSend(t, c, subject, "before")
+	s.Shutdown()
+	until(t, "the client notices", func() bool { return !c.Healthy() })
+	wantOutcome(t, send(t, c, message(subject, "{}")), ticketing.ErrNotSent, ticketing.ErrNotConnected)
+	if err := c.CheckSubject(testContext(t), subject); !errors.Is(err, ticketing.ErrNotConnected) {
+		t.Errorf("CheckSubject = %v, want ErrNotConnected", err)
+	}
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the client is back", c.Healthy)
+	mustSend(t, c, subject, "after")
+}
+
+func TestAnUnacknowledgedSendIsUnknownWhenTheConnectionBreaks(t *testing.T) {
+	p := newProxy(t, natsserver.Run(t).URL())
+	c := connect(t, config(p.url()))
+	resume := p.pause(toClient)
+	defer resume()
+	m := message(subject, "{}")
+	result := sendAsync(context.Background(), c, m)
+	if err := c.Conn().FlushTimeout(50 * time.Millisecond); err == nil {
+		t.Fatal("the answers are not held back")
+	}
+	p.cut()
+	wantOutcome(t, await(t, result, "the outcome"), ticketing.ErrUnknown)
+	resume()
+	until(t, "the client is back", c.Healthy)
+	if err := send(t, c, m); err != nil {
+		t.Errorf("again with the same id: %v", err)
+	}
+	s, err := c.JetStream().Stream(testContext(t), jswrap.DefaultStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := s.CachedInfo().State.Msgs; n != 1 {
+		t.Errorf("%d messages are stored, want 1", n)
+	}
+}
+
+func TestAnAcknowledgementThatDoesNotComeIsUnknownAfterTheTimeout(t *testing.T) {
+	p := newProxy(t, natsserver.Run(t).URL())
+	cfg := config(p.url())
+	cfg.AckTimeout = 200 * time.Millisecond
+	cfg.MaxPending = 2
+	c := connect(t, cfg)
+	defer p.pause(toClient)()
+	start := time.Now()
+	first := sendAsync(context.Background(), c, message(subject, "1"))
+	second := sendAsync(context.Background(), c, message(subject, "2"))
+
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	err := await(t, sendAsync(ctx, c, message(subject, "3")), "the outcome")
+	wantOutcome(t, err, ticketing.ErrNotSent, context.DeadlineExceeded)
+	if took := time.Since(start); took > 150*time.Millisecond {
+		t.Errorf("waiting for a place took %v, longer than its context", took)
+	}
+	fourth := make(chan (<-chan error), 1)
+	go func() { fourth <- sendAsync(context.Background(), c, message(subject, "4")) }()
+	wantOutcome(t, await(t, first, "the outcome"), ticketing.ErrUnknown)
+	wantOutcome(t, await(t, second, "the outcome"), ticketing.ErrUnknown)
+	if took := time.Since(start); took < 200*time.Millisecond {
+		t.Errorf("the timeout struck after %v", took)
+	}
+	wantOutcome(t, await(t, await(t, fourth, "a place"), "the outcome"), ticketing.ErrUnknown)
+}
+
+func TestSendHonoursItsContextWhileTheServerDoesNotRead(t *testing.T) {
+	p := newProxy(t, natsserver.Run(t).URL())
+	cfg := config(p.url())
+	cfg.AckTimeout = time.Second
+	cfg.MaxPending = 64
+	c := connect(t, cfg)
+	resume := p.pause(toServer)
+	defer resume()
+	large := strings.Repeat("x", 1<<19)
+	var results []<-chan error
+	for range cfg.MaxPending { // more than the buffers on the way take
+		results = append(results, sendAsync(context.Background(), c, message(subject, large)))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	wantOutcome(t, await(t, sendAsync(ctx, c, message(subject, "{}")), "the outcome"), ticketing.ErrNotSent, context.DeadlineExceeded)
+	if took := time.Since(start); took > 500*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+	outcomes := map[string]int{}
+	for _, r := range results {
+		var pe *ticketing.PublishError
+		if err := await(t, r, "the outcome"); errors.As(err, &pe) {
+			outcomes[pe.Outcome.String()]++
+		}
+	}
+	// Those that were never written are known not to be sent.
+	if outcomes["unknown"] == 0 || outcomes["not sent"] == 0 || outcomes["unknown"]+outcomes["not sent"] != cfg.MaxPending {
+		t.Errorf("outcomes %v", outcomes)
+	}
+}
+
+func TestAnAnswerThatIsNoAcknowledgementIsUnknown(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	mustSend(t, c, subject, "{}")
+	if err := c.JetStream().DeleteStream(testContext(t), jswrap.DefaultStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Conn().Subscribe(string(subject), func(m *nats.Msg) { _ = m.Respond([]byte("hello")) }); err != nil {
+		t.Fatal(err)
+	}
+	wantOutcome(t, send(t, c, message(subject, "{}")), ticketing.ErrUnknown)
+}
+
+func TestManySendersKeepTheirOrderThroughASmallWindow(t *testing.T) {
+	cfg := config(natsserver.Run(t).URL())
+	cfg.MaxPending = 8
+	c := connect(t, cfg)
+	const senders, each = 16, 50
+	var wg sync.WaitGroup
+	for s := range senders {
+		wg.Go(func() {
+			var results []<-chan error
+			for n := range each {
+				results = append(results, sendAsync(context.Background(), c, message(subject, fmt.Sprintf("%d %d", s, n))))
+			}
+			for _, r := range results {
+				if err := await(t, r, "the outcome"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	in := receive(t, c, ticketing.Subscription{Subject: subject, Group: "g"})
+	next := map[int]int{}
+	for range senders * each {
+		m := in.next()
+		var s, n int
+		if _, err := fmt.Sscan(string(m.Data), &s, &n); err != nil {
+			t.Fatal(err)
+		}
+		if n != next[s] {
+			t.Fatalf("sender %d: message %d came where %d was due", s, n, next[s])
+		}
+		next[s]++
+		in.settle(m, ticketing.Ack)
+	}
+}
+
+func TestCloseAwaitsWhatIsOpenAndIsCutShortByItsContext(t *testing.T) {
+	p := newProxy(t, natsserver.Run(t).URL())
+	c := connect(t, config(p.url()))
+	resume := p.pause(toClient)
+	defer resume()
+	result := sendAsync(context.Background(), c, message(subject, "{}"))
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close = %v, want the context's error", err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	wantOutcome(t, await(t, result, "the outcome"), ticketing.ErrUnknown, ticketing.ErrClosed)
+	wantOutcome(t, send(t, c, message(subject, "{}")), ticketing.ErrNotSent, ticketing.ErrClosed)
+	await(t, c.Closed(), "Closed")
+	if c.Healthy() || c.Err() != nil {
+		t.Errorf("after Close: healthy %t, Err %v", c.Healthy(), c.Err())
+	}
+	if err := c.Close(nil); err == nil { //nolint:staticcheck // a nil context is what is tested
+		t.Error("Close accepts a nil context")
+	}
+}
+
+func TestCloseTurnsAwayThoseWhoWaitForAPlace(t *testing.T) {
+	p := newProxy(t, natsserver.Run(t).URL())
+	cfg := config(p.url())
+	cfg.MaxPending = 1
+	c := connect(t, cfg)
+	resume := p.pause(toClient)
+	defer resume()
+	first := sendAsync(context.Background(), c, message(subject, "1"))
+	second := make(chan (<-chan error), 1)
+	go func() { second <- sendAsync(context.Background(), c, message(subject, "2")) }()
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(testContext(t)) }()
+	wantOutcome(t, await(t, await(t, second, "the end of the wait"), "the outcome"), ticketing.ErrNotSent, ticketing.ErrClosed)
+	resume()
+	if err := await(t, first, "the outcome"); err != nil {
+		t.Errorf("what was open before Close = %v, want it awaited", err)
+	}
+	if err := await(t, closed, "Close"); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+}
+
+func TestAClientThatTheServerRefusesForGoodSaysWhy(t *testing.T) {
+	password := "before"
+	s := natsserver.Run(t, natsserver.Configure(func(o *server.Options) {
+		o.Users = []*server.User{{Username: "u", Password: password}}
+	}))
+	c := connect(t, config("nats://u:before@"+s.URL()[len("nats://"):]))
+	in := receive(t, c, ticketing.Subscription{Subject: subject, Group: "g"})
+	mustSend(t, c, subject, "{}")
+	in.settle(in.want("{}"), ticketing.Ack)
+	password = "after"
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c.Closed(), "Closed")
+	if c.Err() == nil {
+		t.Error("Err is nil")
+	}
+	if err := in.wait(); !errors.Is(err, ticketing.ErrClosed) {
+		t.Errorf("Receive = %v, want ErrClosed", err)
+	}
+	wantOutcome(t, send(t, c, message(subject, "{}")), ticketing.ErrNotSent, ticketing.ErrClosed)
+	if err := c.Close(testContext(t)); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+}
