@@ -71,10 +71,12 @@ func (a *acks) keep(m *stan.Msg) {
 	a.unsent[m.Sequence] = m
 }
 
-func (a *acks) kept(seq uint64) bool {
+// kept reports whether m is such a message.
+func (a *acks) kept(m *stan.Msg) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.unsent[seq] != nil
+	k := a.unsent[m.Sequence]
+	return k != nil && k.Timestamp == m.Timestamp
 }
 
 func (a *acks) forget(seq uint64) {

@@ -73,11 +73,11 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stanwrap: %w", err)
 	}
-	s, err := openSession(ctx, &cfg, c.nc, c.lose, func() { _ = c.state.Close(context.Background(), c.nc) })
+	s, limit, err := openSession(ctx, &cfg, c.nc, c.lose, func() { _ = c.state.Close(context.Background(), c.nc) })
 	if err != nil {
 		return nil, fmt.Errorf("stanwrap: connect to NATS Streaming: %w", err)
 	}
-	c.out.maxPayload.Store(c.nc.MaxPayload())
+	c.out.maxPayload.Store(limit)
 	c.sess.Store(s)
 	c.out.start()
 	close(s.ready)
@@ -181,8 +181,8 @@ func (c *Client) reconnected() {
 
 // asyncError hears what the server says on the side.
 func (c *Client) asyncError(_ *nats.Subscription, err error) {
-	if subject, ok := deniedPublish(err); ok {
-		c.out.denied(subject, err)
+	if channel, ok := deniedPublish(err, c.cfg.ClusterID); ok {
+		c.out.denied(channel, err)
 	}
 }
 

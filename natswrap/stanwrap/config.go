@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
@@ -64,8 +65,11 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.URLs) == 0 {
 		report("Config.URLs is empty")
 	}
-	if c.ClusterID == "" {
+	switch {
+	case c.ClusterID == "":
 		report("Config.ClusterID is empty; it is the streaming server's cluster id (its -cid)")
+	case strings.ContainsAny(c.ClusterID, " \t\r\n*>"):
+		report("Config.ClusterID %q cannot stand in a NATS subject: it has white space or a wildcard", c.ClusterID)
 	}
 	switch {
 	case c.ClientID == "":

@@ -23,6 +23,9 @@ func TestConnectReportsAllThatIsWrongWithTheConfigTogether(t *testing.T) {
 			t.Errorf("error %q does not name %s", errText(err), want)
 		}
 	}
+	if _, err := stanwrap.Connect(t.Context(), stanwrap.Config{ClusterID: "a *"}); !strings.Contains(errText(err), `"a *"`) {
+		t.Errorf("error %q does not name the cluster id", errText(err))
+	}
 	if _, err := stanwrap.Connect(t.Context(), stanwrap.Config{}); !strings.Contains(errText(err), "ClientID is empty") {
 		t.Errorf("error %q does not say that ClientID is empty", errText(err))
 	}

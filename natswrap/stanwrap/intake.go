@@ -97,7 +97,7 @@ func (in *intake) deliver(m *stan.Msg) {
 	if !in.held.Add(m.Sequence, d) {
 		return // still held
 	}
-	if m.Redelivered && in.acks.kept(m.Sequence) {
+	if m.Redelivered && in.acks.kept(m) {
 		in.acks.add(d) // it is done, and only the server does not know
 		return
 	}

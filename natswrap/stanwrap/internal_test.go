@@ -185,6 +185,36 @@ func TestADisconnectFailsWhatStandsInTheQueue(t *testing.T) {
 	}
 }
 
+func TestAPermissionThatIsMissingFailsItsOwnChannelAlone(t *testing.T) {
+	calls := make(chan stan.AckHandler, 1)
+	c := fakeClient(t, Config{}, func(_ string, ah stan.AckHandler) (string, error) {
+		calls <- ah
+		return "guid", nil
+	})
+	outcome := c.testSend("{}")
+	acked := <-calls
+	violation := func(subject string) error {
+		return fmt.Errorf(`%w: Permissions Violation for Publish to "%s"`, nats.ErrPermissionViolation, subject)
+	}
+	for _, other := range []error{
+		violation("_STAN.pub.cluster.prefix.ticket:created"),
+		violation("_STAN.pub.cluster.ticket:created:too"),
+		violation("_STAN.sub.cluster"),
+		fmt.Errorf(`%w: Permissions Violation for Subscription to "ticket:created"`, nats.ErrPermissionViolation),
+		nats.ErrSlowConsumer,
+	} {
+		c.asyncError(nil, other)
+		if len(outcome) != 0 {
+			t.Fatalf("%v failed a publish to ticket:created", other)
+		}
+	}
+	c.asyncError(nil, violation("_STAN.pub.kGq7AZ.ticket:created"))
+	if err := wait(t, outcome); !errors.Is(err, ticketing.ErrRejected) || !errors.Is(err, ticketing.ErrPermission) {
+		t.Errorf("outcome %v, want rejected for the permission", err)
+	}
+	acked("guid", stan.ErrTimeout)
+}
+
 func TestNothingIsHandedOverOnceTheIntakeStopped(t *testing.T) {
 	c := fakeClient(t, Config{}, nil)
 	handed := 0

@@ -68,16 +68,19 @@ func explainAck(m *ticketing.Message, err error) (lost bool, outcome error) {
 	return false, unknown(m, fmt.Errorf("NATS Streaming reports: %w", err))
 }
 
-// deniedPublish returns the NATS subject that err says may not be published
-// to.
-func deniedPublish(err error) (subject string, ok bool) {
+// deniedPublish returns the channel that err says may not be published to.
+func deniedPublish(err error, clusterID string) (channel ticketing.Subject, ok bool) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return "", false
 	}
-	_, rest, ok := strings.Cut(err.Error(), `for Publish to "`)
+	_, text, ok := strings.Cut(err.Error(), `for Publish to "_STAN.pub.`)
 	if !ok {
 		return "", false
 	}
-	subject, _, ok = strings.Cut(rest, `"`)
-	return subject, ok
+	subject, _, _ := strings.Cut(text, `"`)
+	rest, ok := strings.CutPrefix(subject, clusterID+".")
+	if !ok { // a server that was first started long ago has an id of its own there
+		_, rest, ok = strings.Cut(subject, ".")
+	}
+	return ticketing.Subject(rest), ok
 }

@@ -98,46 +98,45 @@ const (
 // ended first.
 func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, error) {
 	var firstTry time.Time
-	for {
-		before := c.link.load()
-		sess := c.session()
-		switch {
-		case ctx.Err() != nil:
-			return nil, nil
-		case !sess.alive() || c.stopping.Err() != nil:
+	for ctx.Err() == nil {
+		link := c.link.load()
+		in.sess = c.session()
+		if !in.sess.alive() || c.stopping.Err() != nil {
 			return nil, c.closedErr()
-		case !before.up:
-			select {
-			case <-before.changed:
-			case <-ctx.Done():
-			case <-sess.lost:
-			case <-c.stopping.Done():
-			}
+		}
+		if !link.up {
+			firstTry = time.Time{}
+			c.pause(ctx, in.sess, link, nil)
 			continue
 		}
-		in.sess = sess
 		if firstTry.IsZero() {
 			firstTry = time.Now()
 		}
 		sub, err := c.subscribeOnce(ctx, in)
 		switch {
-		case err == nil || !sess.alive():
+		case err == nil || !in.sess.alive():
 			return sub, err
-		case c.link.load() != before: // the connection was lost meanwhile
-			firstTry = time.Time{}
+		case c.link.load() != link:
+			// The connection was lost meanwhile.
 		case errors.Is(err, stan.ErrSubReqTimeout) && time.Since(firstTry) < subscribePatience:
 			c.log.Warn("NATS Streaming does not answer a subscription; trying again",
 				"subject", in.s.Subject, "group", in.s.Group, "error", err)
-			select {
-			case <-time.After(subscribePause):
-			case <-before.changed:
-			case <-ctx.Done():
-			case <-sess.lost:
-			case <-c.stopping.Done():
-			}
+			c.pause(ctx, in.sess, link, time.After(subscribePause))
 		default:
 			return nil, err
 		}
+	}
+	return nil, nil
+}
+
+// pause waits for whatever may make it worth trying again, or futile.
+func (c *Client) pause(ctx context.Context, s *session, l *linkState, timeout <-chan time.Time) {
+	select {
+	case <-timeout:
+	case <-l.changed:
+	case <-s.lost:
+	case <-c.stopping.Done():
+	case <-ctx.Done():
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -224,11 +223,11 @@ func (o *outbound) failQueued(err error) {
 	}
 }
 
-// denied fails what was sent to a NATS subject that the server does not let us
+// denied fails what was sent to a channel that the server does not let us
 // publish to: it says so on the side, and no acknowledgement comes.
-func (o *outbound) denied(natsSubject string, err error) {
+func (o *outbound) denied(channel ticketing.Subject, err error) {
 	for _, r := range o.window.find(func(r *request) bool {
-		return r.state.Load() == sending && strings.HasSuffix(natsSubject, "."+string(r.m.Subject))
+		return r.m.Subject == channel && r.state.Load() == sending
 	}) {
 		r.finish(ticketing.NewPublishError(ticketing.OutcomeRejected, r.m, fmt.Errorf("%w: %w", ticketing.ErrPermission, err)))
 	}

@@ -56,14 +56,16 @@ func (s *session) alive() bool {
 	}
 }
 
-// openSession registers with the streaming server over nc. stan.go knows no
-// context: when ctx ends first, openSession returns, and a registration that
-// succeeds afterwards is closed before cleanup is called, perhaps twice.
-func openSession(ctx context.Context, cfg *Config, nc *nats.Conn, lost func(*session, error), cleanup func()) (*session, error) {
+// openSession registers with the streaming server over nc, and returns the NATS
+// server's limit of size along with the session. stan.go knows no context: when
+// ctx ends first, openSession returns, and a registration that succeeds
+// afterwards is closed before cleanup is called, perhaps twice.
+func openSession(ctx context.Context, cfg *Config, nc *nats.Conn, lost func(*session, error), cleanup func()) (*session, int64, error) {
 	s := newSession()
 	type result struct {
-		conn stan.Conn
-		err  error
+		conn  stan.Conn
+		limit int64
+		err   error
 	}
 	done := make(chan result, 1)
 	go func() {
@@ -83,16 +85,16 @@ func openSession(ctx context.Context, cfg *Config, nc *nats.Conn, lost func(*ses
 				}
 			}),
 		)
-		done <- result{conn, err}
+		done <- result{conn, nc.MaxPayload(), err}
 	}()
 	select {
 	case r := <-done:
 		if r.err != nil {
 			cleanup()
-			return nil, explainConnect(cfg, r.err)
+			return nil, 0, explainConnect(cfg, r.err)
 		}
 		s.conn = r.conn
-		return s, nil
+		return s, r.limit, nil
 	case <-ctx.Done():
 		s.end(context.Cause(ctx))
 		go func() {
@@ -103,7 +105,7 @@ func openSession(ctx context.Context, cfg *Config, nc *nats.Conn, lost func(*ses
 			}
 			cleanup()
 		}()
-		return nil, context.Cause(ctx)
+		return nil, 0, context.Cause(ctx)
 	}
 }
 
