@@ -165,10 +165,13 @@ func regionsOf(t *testing.T, dir string) (found []fragment) {
 // regions returns the marked regions of a source file.
 func regions(file, source string) (found []fragment, err error) {
 	var r *fragment
-	for i, line := range strings.Split(source, "\n") {
+	lines := strings.Split(source, "\n")
+	for i, line := range lines {
 		mark := strings.TrimSpace(line)
 		name, begins := strings.CutPrefix(mark, "// region ")
 		switch ends := mark == "// endregion"; {
+		case strings.HasPrefix(mark, "// Output:") && i > 0 && strings.HasPrefix(strings.TrimSpace(lines[i-1]), "//"):
+			return nil, fmt.Errorf("line %d: an example is not run when other comments stand right above its output", i+1)
 		case begins && r != nil:
 			return nil, fmt.Errorf("line %d: a region in a region", i+1)
 		case begins:
@@ -190,7 +193,7 @@ func regions(file, source string) (found []fragment, err error) {
 
 // outdent takes the tabs off that all lines begin with.
 func outdent(text string) string {
-	for {
+	for strings.Contains(text, "\t") {
 		lines := strings.SplitAfter(text, "\n")
 		for _, line := range lines {
 			if line != "" && line != "\n" && line[0] != '\t' {
@@ -202,6 +205,7 @@ func outdent(text string) string {
 		}
 		text = strings.Join(lines, "")
 	}
+	return text
 }
 
 func TestFragmentsAndRegionsAreFound(t *testing.T) {
@@ -220,7 +224,7 @@ func TestFragmentsAndRegionsAreFound(t *testing.T) {
 	if _, err := goFragments("```go\nx\n"); err == nil {
 		t.Error("a block without an end is no error")
 	}
-	for _, bad := range []string{"// region a\n// region b\n// endregion", "// endregion", "// region a\nx"} {
+	for _, bad := range []string{"// region a\n// region b\n// endregion", "// endregion", "// region a\nx", "// region a\n// endregion\n// Output: x"} {
 		if found, err := regions("f.go", bad); err == nil {
 			t.Errorf("%q: regions %+v", bad, found)
 		}

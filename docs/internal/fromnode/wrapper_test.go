@@ -28,12 +28,14 @@ var ticketCreated = ticketing.NewPublisher[events.TicketCreated](&NATS, nil)
 // endregion
 
 func ExampleWrapper() {
+	defer NATS.Use(nil, nil)() // as it is before Connect
 	ctx := context.Background()
 	// region early
 	err := ticketCreated.Publish(ctx, events.TicketCreated{ID: "t1"}, ticketing.WithID("e1"))
 	fmt.Println(errors.Is(err, ticketing.ErrNotConnected))
 	fmt.Println(err)
 	// endregion
+
 	// Output:
 	// true
 	// ticketing: publish ticket:created (id e1): not sent: not connected: natswrap.Wrapper accessed before Connect
