@@ -113,7 +113,7 @@ func quantity(t *testing.T, s text) int64 {
 	return 0
 }
 
-func TestAServerOfTheClusterLeavesInOrder(t *testing.T) {
+func TestTheServersOfTheClusterLeaveInOrderAndOneAtATime(t *testing.T) {
 	b := loadBroker(t, "jetstream")
 	opts, c := natsOptions(t, b), b.container(t, "nats")
 	grace := time.Duration(b.workloads["nats"].pod().TerminationGracePeriodSeconds) * time.Second
@@ -122,6 +122,9 @@ func TestAServerOfTheClusterLeavesInOrder(t *testing.T) {
 	}
 	if leave := c.Lifecycle.PreStop.Exec.Command; len(leave) == 0 || leave[len(leave)-1] != text("ldm="+opts.PidFile) {
 		t.Errorf("preStop is %v, and the pid file %s", leave, opts.PidFile)
+	}
+	if p := c.StartupProbe.HTTPGet.Path; p != "/healthz" {
+		t.Errorf("the startup probe asks %s: the next server would leave before this one has caught up", p)
 	}
 	writable := false
 	for _, m := range c.VolumeMounts {
