@@ -228,15 +228,23 @@ func (c *client) show(id string) (int, store.Ticket, error) {
 	return c.ticket(http.MethodGet, "/api/tickets/"+id, "")
 }
 
-// eventually waits until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
+// within waits until ok, and reports whether it came to that.
+func within(d time.Duration, ok func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
+	for end := time.Now().Add(d); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("not after %v: %s", patience, what)
+			return false
 		}
+	}
+	return true
+}
+
+// eventually waits until ok. It is for the test's own goroutine.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	if !within(patience, ok) {
+		t.Fatalf("not after %v: %s", patience, what)
 	}
 }
 

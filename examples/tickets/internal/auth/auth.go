@@ -55,7 +55,7 @@ func (a *Auth) Sign(u User) (string, error) {
 	return token, nil
 }
 
-// ErrNoToken: a request has neither a bearer token nor a session cookie.
+// ErrNoToken means that a request has neither a bearer token nor a session cookie.
 var ErrNoToken = errors.New("auth: no token in the request")
 
 // User returns who sent r. A bearer token counts before a cookie. The error

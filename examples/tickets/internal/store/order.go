@@ -70,6 +70,10 @@ func (tx *Tx) AddOrderChange(ctx context.Context, c OrderChange) error {
 // Announced records that the event of an order's change is stored at the
 // broker.
 func (s *Store) Announced(ctx context.Context, orderID string, kind Kind) error {
+	if err := s.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer s.endTurn()
 	_, err := s.write.ExecContext(ctx, `UPDATE order_changes SET announced = 1 WHERE order_id = ? AND kind = ?`, orderID, kind)
 	if err != nil {
 		return fmt.Errorf("store: mark order change as announced: %w", err)

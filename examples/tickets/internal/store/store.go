@@ -21,15 +21,16 @@ import (
 const Memory = ":memory:"
 
 var (
-	// ErrNotFound: there is no ticket with that id.
+	// ErrNotFound means that there is no ticket with that id.
 	ErrNotFound = errors.New("no such ticket")
-	// ErrConflict: the ticket was changed since it was read.
+	// ErrConflict means that the ticket was changed since it was read.
 	ErrConflict = errors.New("the ticket was changed meanwhile")
 )
 
 // Store is a database of tickets. Its methods may be called concurrently.
 type Store struct {
-	read, write *sql.DB // the same for a database in memory
+	read, write *sql.DB       // the same for a database in memory
+	turn        chan struct{} // has an element while somebody writes
 	statements
 }
 
@@ -44,14 +45,13 @@ func Open(ctx context.Context, path string) (*Store, error) {
 }
 
 func open(ctx context.Context, path string) (_ *Store, err error) {
-	s := new(Store)
+	s := &Store{turn: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	// SQLite has one writer at a time. With one connection for it the others
-	// queue in order, and within their ctx, instead of polling a lock.
+	// SQLite has one writer at a time, and so there is one connection for it.
 	if s.write, err = sql.Open("sqlite", dsn(path, "_txlock=immediate")); err != nil {
 		return nil, err
 	}
@@ -83,6 +83,20 @@ func dsn(path string, options ...string) string {
 	return path + "?" + strings.Join(options, "&")
 }
 
+// takeTurn waits to be the one that writes. A channel serves who waits in
+// order; waiting for the connection would be in none, with a few that wait very
+// long, and for SQLite's own lock by polling.
+func (s *Store) takeTurn(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("store: wait to write: %w", context.Cause(ctx))
+	}
+}
+
+func (s *Store) endTurn() { <-s.turn }
+
 // Ping reports whether the database can be used.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
@@ -96,7 +110,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) Close() error {
 	var errs []error
 	if s.write != nil {
-		s.statements.close()
+		s.closeStatements()
 		errs = append(errs, s.write.Close())
 	}
 	if s.read != nil && s.read != s.write {
@@ -134,7 +148,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
 	var done int
 	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&done); err != nil {
 		return err

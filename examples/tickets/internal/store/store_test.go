@@ -247,3 +247,20 @@ func TestReadersDoNotWaitForAWriter(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWhoWaitsToWriteGivesUpWithItsContext(t *testing.T) {
+	s := open(t, store.Memory)
+	err := s.Tx(t.Context(), func(*store.Tx) error {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, err := range []error{update(ctx, s, store.Ticket{ID: "T1"}), s.Announced(ctx, "O1", store.Reserved)} {
+			if !errors.Is(err, context.Canceled) {
+				return fmt.Errorf("error %w, want that of the context", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -49,7 +49,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (s *statements) close() {
+func (s *statements) closeStatements() {
 	for _, stmt := range []*sql.Stmt{s.list, s.get, s.insert, s.update, s.getting} {
 		if stmt != nil {
 			stmt.Close()
@@ -93,11 +93,15 @@ type Tx struct {
 // Tx calls f in a transaction, and commits it when f returns nil. One runs at a
 // time. An error is f's own, or says that nothing was stored.
 func (s *Store) Tx(ctx context.Context, f func(*Tx) error) error {
+	if err := s.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer s.endTurn()
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store: begin: %w", err)
 	}
-	defer tx.Rollback() // after the commit it does nothing
+	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
 	if err := f(&Tx{tx, s}); err != nil {
 		return err
 	}

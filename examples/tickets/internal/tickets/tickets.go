@@ -18,9 +18,9 @@ import (
 )
 
 var (
-	// ErrForbidden: the ticket is somebody else's.
+	// ErrForbidden means that the ticket is somebody else's.
 	ErrForbidden = errors.New("the ticket is somebody else's")
-	// ErrReserved: the ticket is reserved for an order.
+	// ErrReserved means that the ticket is reserved for an order.
 	ErrReserved = errors.New("the ticket is reserved")
 )
 
