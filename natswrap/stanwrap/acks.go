@@ -11,17 +11,35 @@ import (
 // acks are the acknowledgements on their way to the server. One goroutine
 // writes them, so that whoever settles a message never waits for the
 // connection.
+//
+// They remember what is done, because the server may deliver it again: when an
+// acknowledgement was lost, crosses a redelivery, or could not be sent.
 type acks struct {
 	mu     sync.Mutex
 	queue  []*delivery
 	unsent map[uint64]*stan.Msg // done, and the server could not be told
+	sent   []identity           // done, and the server was told lately
+	oldest int                  // in sent, once that is full
+	most   int                  // of sent
 	wake   chan struct{}
 	quit   chan struct{}
 }
 
-func newAcks() *acks {
+// identity tells a message from one that has the same sequence after a memory
+// store was restarted.
+type identity struct {
+	sequence  uint64
+	timestamp int64
+}
+
+func identityOf(m *stan.Msg) identity { return identity{m.Sequence, m.Timestamp} }
+
+// newAcks remembers as many messages as the window has places: the server
+// delivers no more than that again, because it does not send more at a time.
+func newAcks(window int) *acks {
 	return &acks{
 		unsent: make(map[uint64]*stan.Msg),
+		most:   window,
 		wake:   make(chan struct{}, 1),
 		quit:   make(chan struct{}),
 	}
@@ -41,8 +59,9 @@ func (a *acks) add(d *delivery) {
 	}
 }
 
-// run calls write for each in the queue, until stop.
-func (a *acks) run(write func(*delivery)) {
+// run writes each in the queue, remembers how that went, and releases it,
+// until stop.
+func (a *acks) run(write func(*stan.Msg) bool, release func(*delivery)) {
 	var batch []*delivery
 	for {
 		select {
@@ -54,7 +73,11 @@ func (a *acks) run(write func(*delivery)) {
 		batch, a.queue = a.queue, batch[:0]
 		a.mu.Unlock()
 		for _, d := range batch {
-			write(d)
+			d.acked = write(d.msg)
+		}
+		a.remember(batch)
+		for _, d := range batch {
+			release(d)
 		}
 		clear(batch)
 	}
@@ -62,30 +85,45 @@ func (a *acks) run(write func(*delivery)) {
 
 func (a *acks) stop() { close(a.quit) }
 
+func (a *acks) remember(batch []*delivery) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range batch {
+		switch {
+		case !d.acked:
+			a.unsent[d.Sequence] = d.msg
+			continue
+		case len(a.sent) < a.most:
+			a.sent = append(a.sent, identityOf(d.msg))
+		default:
+			a.sent[a.oldest] = identityOf(d.msg)
+			a.oldest = (a.oldest + 1) % a.most
+		}
+		if d.msg.Redelivered {
+			delete(a.unsent, d.Sequence)
+		}
+	}
+}
+
 // keep remembers a message that is done although the server does not know.
-// There are no more of them than the window has places: for the server they
-// are unsettled.
 func (a *acks) keep(m *stan.Msg) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.unsent[m.Sequence] = m
 }
 
-// kept reports whether m is such a message.
-func (a *acks) kept(m *stan.Msg) bool {
+// done reports whether m is remembered: then it only has to be acknowledged
+// again.
+func (a *acks) done(m *stan.Msg) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	k := a.unsent[m.Sequence]
-	return k != nil && k.Timestamp == m.Timestamp
+	if k := a.unsent[m.Sequence]; k != nil && k.Timestamp == m.Timestamp {
+		return true
+	}
+	return slices.Contains(a.sent, identityOf(m))
 }
 
-func (a *acks) forget(seq uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.unsent, seq)
-}
-
-func (a *acks) allKept() []*stan.Msg {
+func (a *acks) allUnsent() []*stan.Msg {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Collect(maps.Values(a.unsent))

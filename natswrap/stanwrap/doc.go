@@ -12,5 +12,7 @@
 // message. What is handed back comes again after the ack wait, or at once when
 // the subscription that holds it is closed. What is held for longer than the
 // ack wait may be given to another member of the group; when it is delivered
-// to this client again, that delivery is absorbed.
+// to this client again, that delivery is absorbed, and counts as one more
+// Attempt when the message is handed over the next time. The server forgets the
+// count when it restarts.
 package stanwrap

@@ -31,7 +31,7 @@ type intake struct {
 }
 
 func newIntake(ctx context.Context, c *Client, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) *intake {
-	in := &intake{c: c, s: s, handle: handle, acks: newAcks()}
+	in := &intake{c: c, s: s, handle: handle, acks: newAcks(s.Window)}
 	in.ctx, in.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return in
 }
@@ -39,8 +39,9 @@ func newIntake(ctx context.Context, c *Client, s ticketing.Subscription, handle 
 // delivery is a message that was handed over.
 type delivery struct {
 	ticketing.Inbound
-	in  *intake
-	msg *stan.Msg
+	in    *intake
+	msg   *stan.Msg
+	acked bool // for the goroutine that writes acknowledgements
 }
 
 func (in *intake) newDelivery(m *stan.Msg) *delivery {
@@ -97,8 +98,8 @@ func (in *intake) deliver(m *stan.Msg) {
 	if !in.held.Add(m.Sequence, d) {
 		return // still held
 	}
-	if m.Redelivered && in.acks.kept(m) {
-		in.acks.add(d) // it is done, and only the server does not know
+	if m.Redelivered && in.acks.done(m) {
+		in.acks.add(d)
 		return
 	}
 	in.handle(in.ctx, &d.Inbound)
@@ -134,19 +135,13 @@ func (in *intake) obstacle() error {
 	return nil
 }
 
-// writeAck tells the server that d is done. Until then d is held, so that a
-// redelivery that crosses the acknowledgement is absorbed.
-func (in *intake) writeAck(d *delivery) {
-	switch {
-	case !in.ack(d.msg):
-		in.acks.keep(d.msg)
-	case d.msg.Redelivered:
-		in.acks.forget(d.Sequence)
-	}
-	in.held.Take(d.Sequence)
-}
-
+// ack tells the server that m is done, and reports whether that could be
+// written.
 func (in *intake) ack(m *stan.Msg) bool { return in.obstacle() == nil && m.Ack() == nil }
+
+// release lets go of a message that is done. That comes after its ack was
+// written: until then a redelivery finds it held, and later it finds it done.
+func (in *intake) release(d *delivery) { in.held.Take(d.Sequence) }
 
 // drain stops the intake and waits until all that is held is settled and the
 // acknowledgements are written, for at most the drain timeout. What is left
@@ -169,7 +164,7 @@ func (in *intake) drain() {
 	in.cancel()
 	in.over.Store(true)
 	in.held.TakeAll()
-	for _, m := range in.acks.allKept() {
+	for _, m := range in.acks.allUnsent() {
 		in.ack(m)
 	}
 }

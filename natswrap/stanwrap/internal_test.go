@@ -68,8 +68,18 @@ func TestAttemptsAreCountedFromOneOnEveryServer(t *testing.T) {
 // fakeStan is a connection whose PublishAsync does what the test says.
 type fakeStan struct {
 	stan.Conn
-	publish func(subject string, ah stan.AckHandler) (string, error)
+	publish   func(subject string, ah stan.AckHandler) (string, error)
+	subscribe func(stan.MsgHandler)
 }
+
+func (f *fakeStan) QueueSubscribe(_, _ string, cb stan.MsgHandler, _ ...stan.SubscriptionOption) (stan.Subscription, error) {
+	f.subscribe(cb)
+	return fakeSubscription{}, nil
+}
+
+type fakeSubscription struct{ stan.Subscription }
+
+func (fakeSubscription) Close() error { return nil }
 
 func (f *fakeStan) PublishAsync(subject string, _ []byte, ah stan.AckHandler) (string, error) {
 	return f.publish(subject, ah)
@@ -213,6 +223,80 @@ func TestAPermissionThatIsMissingFailsItsOwnChannelAlone(t *testing.T) {
 		t.Errorf("outcome %v, want rejected for the permission", err)
 	}
 	acked("guid", stan.ErrTimeout)
+}
+
+func TestWhatIsDoneIsRememberedForAWindow(t *testing.T) {
+	a := newAcks(3)
+	msg := func(seq uint64, timestamp int64) *stan.Msg {
+		m := new(stan.Msg)
+		m.Sequence, m.Timestamp = seq, timestamp
+		return m
+	}
+	settle := func(m *stan.Msg, acked bool) {
+		d := &delivery{msg: m, acked: acked}
+		d.Sequence = m.Sequence
+		a.remember([]*delivery{d})
+	}
+	settle(msg(1, 10), false)
+	for seq := uint64(2); seq <= 6; seq++ {
+		settle(msg(seq, 10), true)
+	}
+	for seq, want := range map[uint64]bool{1: true, 2: false, 3: false, 4: true, 5: true, 6: true, 7: false} {
+		if got := a.done(msg(seq, 10)); got != want {
+			t.Errorf("message %d is done: %v, want %v", seq, got, want)
+		}
+	}
+	if a.done(msg(1, 11)) || a.done(msg(6, 11)) {
+		t.Error("a message of another timestamp is taken for one that is done")
+	}
+	again := msg(1, 10)
+	again.Redelivered = true
+	settle(again, true)
+	if n := len(a.allUnsent()); n != 0 {
+		t.Errorf("%d acknowledgements are still to be sent", n)
+	}
+}
+
+// The first message may come before the subscriber knows that it has
+// subscribed, and its handler may end ctx.
+func TestAStopAtTheFirstHandOverStillWaitsForWhatIsHeld(t *testing.T) {
+	c := fakeClient(t, Config{}, nil)
+	handed := make(chan *ticketing.Inbound, 1)
+	c.session().conn.(*fakeStan).subscribe = func(cb stan.MsgHandler) {
+		msg := new(stan.Msg)
+		msg.Sequence = 1
+		go cb(msg)
+		select {
+		case m := <-handed:
+			handed <- m
+		case <-time.After(50 * time.Millisecond): // as it should be: not yet
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	sub := ticketing.Subscription{Subject: "ticket:created", Group: "group", DrainTimeout: 20 * time.Second}
+	handlerCtx := make(chan context.Context, 1)
+	result := make(chan error, 1)
+	go func() {
+		result <- c.Receive(ctx, sub, func(ctx context.Context, m *ticketing.Inbound) {
+			cancel()
+			handlerCtx <- ctx
+			handed <- m
+		})
+	}()
+	held := <-handlerCtx
+	select {
+	case <-held.Done():
+		t.Error("the handler's context ended with Receive's")
+	case err := <-result:
+		t.Errorf("Receive returned (%v) while a message was held", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := (<-handed).Settle(ticketing.Verdict{Kind: ticketing.Retry}); err != nil {
+		t.Errorf("settle: %v", err)
+	}
+	if err := wait(t, result); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestNothingIsHandedOverOnceTheIntakeStopped(t *testing.T) {

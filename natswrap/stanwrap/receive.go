@@ -62,14 +62,19 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle f
 
 	in := newIntake(ctx, c, s, handle)
 	defer in.cancel()
+	// Nothing is handed over before it is clear that this subscription is the
+	// one: ctx may end while the server's answer is on its way.
+	in.turn.Lock()
 	sub, err := c.subscribe(ctx, in)
+	in.stopped.Store(sub == nil)
+	in.turn.Unlock()
 	if sub == nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	c.aside.Go(func() { in.acks.run(in.writeAck) })
+	c.aside.Go(func() { in.acks.run(in.ack, in.release) })
 	defer in.acks.stop()
 	select {
 	case <-ctx.Done():
@@ -170,12 +175,10 @@ func (c *Client) subscribeOnce(ctx context.Context, in *intake) (stan.Subscripti
 		}
 		return r.sub, nil
 	case <-ctx.Done():
-		in.stopped.Store(true)
 		return nil, nil
 	case <-c.stopping.Done():
 	case <-in.sess.lost:
 	}
-	in.stopped.Store(true)
 	return nil, c.closedErr()
 }
 

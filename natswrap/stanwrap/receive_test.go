@@ -159,6 +159,27 @@ func TestAnAckThatCouldNotBeSentIsSentAtTheRedelivery(t *testing.T) {
 	in.stop()
 }
 
+func TestAnAckThatWasLostIsSentAgainAtTheRedelivery(t *testing.T) {
+	s := stanserver.Run(t)
+	p := runProxy(t, s.URL())
+	c := connect(t, p.url(), nil)
+	in := receive(t, c, subscription())
+	send(t, c, "one")
+	m := in.want("one")
+	p.silence()
+	before := c.Conn().Stats().OutMsgs
+	in.ack(m)
+	until(t, "the acknowledgement is written", func() bool { return c.Conn().Stats().OutMsgs > before })
+	p.cut()
+	p.resume()
+	until(t, "disconnected", func() bool { return !c.Healthy() })
+	p.restore()
+	until(t, "the server has the acknowledgement", func() bool { return pending(t, s) == 0 })
+	send(t, c, "two")
+	in.ack(in.want("two"))
+	in.stop()
+}
+
 func TestAnAckThatCouldNotBeSentIsSentWhenReceiveStops(t *testing.T) {
 	s := stanserver.Run(t)
 	p := runProxy(t, s.URL())

@@ -122,7 +122,10 @@ func TestSendGoesOnAfterAReconnect(t *testing.T) {
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	p.restore()
 	until(t, "reconnected", c.Healthy)
-	is(t, await(t, inFlight), ticketing.ErrUnknown)
+	// Whether the connection had taken it is a matter of luck.
+	if err := await(t, inFlight); !errors.Is(err, ticketing.ErrUnknown) && !errors.Is(err, ticketing.ErrNotSent) {
+		t.Errorf("the one in flight = %v, want unknown or not sent", err)
+	}
 	send(t, c, "after")
 }
 
@@ -154,7 +157,7 @@ func TestAStuckConnectionBoundsTheOutcome(t *testing.T) {
 			t.Fatalf("outcome %v, want unknown or not sent", err)
 		}
 	}
-	if d := time.Since(begin); d > 10*timeout { // the machine may be busy
+	if d := time.Since(begin); d > patience { // each of them would be stuck for as long as the timeout
 		t.Errorf("it took %v, with an ack timeout of %v", d, timeout)
 	}
 	p.cut()
