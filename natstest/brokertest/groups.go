@@ -10,6 +10,7 @@ func testGroupShares(s *suite) {
 	a, b := s.connect(), s.connect()
 	sub := s.subscription()
 	sub.Window = 4
+	sub.AckWait = 30 * time.Second // what comes twice is no redelivery
 	members := []*intake{s.receive(a, sub), s.receive(b, sub)}
 	const n = 100
 	go s.feed(a, s.subject, numbered(n)...)
@@ -44,8 +45,9 @@ func (s *suite) either(members []*intake) (*intake, *ticketing.Inbound) {
 }
 
 // testBacklogIsShared has a backlog before the members come, with the window
-// that the broker chooses itself, and a handler that takes its time: the member
-// that comes second must find something left.
+// that the broker chooses itself, and a handler that takes its time: each
+// member gets its share. Neither handles anything before both have come, so
+// that a window as large as the backlog shows.
 func testBacklogIsShared(s *suite) {
 	const n, work = 200, 5 * time.Millisecond
 	a, b := s.connect(), s.connect()
@@ -54,28 +56,28 @@ func testBacklogIsShared(s *suite) {
 	sub.Window = 0
 	sub.Concurrency = 1
 	sub.AckWait = 30 * time.Second
+	members := []*intake{s.receive(a, sub), s.receive(b, sub)}
+	first := []*ticketing.Inbound{members[0].next(), members[1].next()}
+
 	type handled struct {
 		member int
 		data   string
 	}
 	done := make(chan handled, n)
-	start := func(member int, c Conn) *intake {
-		in := s.receive(c, sub)
+	for member, in := range members {
 		go func() {
-			for range n {
+			for m := first[member]; ; {
+				time.Sleep(work) // what the handler does
+				in.ack(m)
+				done <- handled{member, string(m.Data)}
 				select {
-				case m := <-in.msgs:
-					time.Sleep(work) // what the handler does
-					in.ack(m)
-					done <- handled{member, string(m.Data)}
+				case m = <-in.msgs:
 				case <-s.Context().Done():
 					return
 				}
 			}
 		}()
-		return in
 	}
-	members := []*intake{start(0, a), start(1, b)}
 	seen := map[string]bool{}
 	share := [2]int{}
 	for range n {

@@ -24,6 +24,10 @@ import (
 // and that of a cluster that has run before, takes 4 to 9 s more.
 const clusterPatience = 60 * time.Second
 
+// candidatePatience is how long the one candidate of a new cluster gets. It is
+// more than another server waits before it stands as well.
+const candidatePatience = 10 * time.Second
+
 // Cluster is a set of JetStream servers in this process that replicate to each
 // other. Its methods may be called concurrently.
 type Cluster struct {
@@ -83,17 +87,51 @@ func (c *Cluster) start(n int, cfg config) error {
 	if err := c.prepare(n, cfg); err != nil {
 		return err
 	}
-	for i, s := range c.servers {
-		if i > 0 {
-			if err := follow(s.cfg.storeDir, n); err != nil {
-				return fmt.Errorf("cannot prepare a store directory: %w", err)
+	if c.isNew() {
+		err := c.startWithCandidate(n, cfg.candidate)
+		if err == nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		// On a machine that is very busy another server stood as well. One
+		// that was told to follow and leads does not count itself among the
+		// peers, which no time mends. Begin anew, and leave it to the servers.
+		c.stopServers()
+		for _, s := range c.servers {
+			if err := os.RemoveAll(s.cfg.storeDir); err != nil {
+				return err
 			}
 		}
+	}
+	return c.startServers(clusterPatience)
+}
+
+// isNew reports whether no server has run in its directory before.
+func (c *Cluster) isNew() bool {
+	for _, s := range c.servers {
+		if _, err := os.Stat(filepath.Join(s.cfg.storeDir, server.JetStreamStoreDir)); err == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// startWithCandidate starts the servers so that the first is elected.
+func (c *Cluster) startWithCandidate(n int, patience time.Duration) error {
+	for _, s := range c.servers[1:] {
+		if err := follow(s.cfg.storeDir, n); err != nil {
+			return fmt.Errorf("cannot prepare a store directory: %w", err)
+		}
+	}
+	return c.startServers(patience)
+}
+
+func (c *Cluster) startServers(patience time.Duration) error {
+	for i, s := range c.servers {
 		if err := s.start(); err != nil {
 			return fmt.Errorf("server n%d: %w", i+1, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return c.WaitReady(ctx)
 }
@@ -110,10 +148,6 @@ func (c *Cluster) start(n int, cfg config) error {
 // be slow at times, and not fail.
 func follow(storeDir string, n int) error {
 	dir := filepath.Join(storeDir, server.JetStreamStoreDir, server.DEFAULT_SYSTEM_ACCOUNT, "_js_", "_meta_")
-	file := filepath.Join(dir, "peers.idx")
-	if _, err := os.Stat(file); err == nil {
-		return nil // it has a past
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -121,7 +155,7 @@ func follow(storeDir string, n int) error {
 	// part of a larger one, which is not determined.
 	group := make([]byte, 4+4+2)
 	binary.LittleEndian.PutUint32(group, uint32(n))
-	return os.WriteFile(file, group, 0o600)
+	return os.WriteFile(filepath.Join(dir, "peers.idx"), group, 0o600)
 }
 
 // prepare makes n servers that know each other, without starting them.
@@ -226,12 +260,16 @@ func (c *Cluster) missing() string {
 // store directory stays, except where StartCluster made one because it was
 // given no StoreDir.
 func (c *Cluster) Shutdown() {
+	c.stopServers()
+	if c.ownDir != "" {
+		_ = os.RemoveAll(c.ownDir) // as in Server.Shutdown
+	}
+}
+
+func (c *Cluster) stopServers() {
 	var wg sync.WaitGroup
 	for _, s := range c.servers {
 		wg.Go(s.Shutdown)
 	}
 	wg.Wait()
-	if c.ownDir != "" {
-		_ = os.RemoveAll(c.ownDir) // as in Server.Shutdown
-	}
 }

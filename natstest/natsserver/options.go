@@ -3,6 +3,7 @@ package natsserver
 import (
 	"log/slog"
 	"math"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -15,10 +16,11 @@ type config struct {
 	port      int
 	log       *slog.Logger
 	configure []func(*server.Options)
+	candidate time.Duration // see candidatePatience
 }
 
 func newConfig(opts []Option) config {
-	var c config
+	c := config{candidate: candidatePatience}
 	for _, opt := range opts {
 		opt(&c)
 	}
