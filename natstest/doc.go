@@ -33,7 +33,7 @@
 // back: a listener gets what the test delivers, and [Deliver] returns what
 // became of it:
 //
-//	go listener.Listen(ctx)
+//	natstest.Listen(t, listener)
 //	res := natstest.Deliver(t, &r, events.TicketCreated{ID: "T1"})
 //	if !res.Acked() {
 //		t.Fatal(res)

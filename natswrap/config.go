@@ -56,7 +56,9 @@ type Config struct {
 	// here.
 	Subjects []ticketing.Subject
 	// Replicas, MaxAge and MaxBytes are the stream's, where it is created.
-	// Zero: one replica, no limit.
+	// Zero: one replica, no limit. A stream at its limit drops its oldest
+	// events, also those that a group has not handled yet: leave room for the
+	// longest outage of a listener.
 	Replicas int
 	MaxAge   time.Duration
 	MaxBytes int64

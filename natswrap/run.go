@@ -7,8 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
 )
 
 // Run connects, calls fn, and closes the connection in order once fn has
@@ -24,7 +27,8 @@ import (
 //
 // Run returns fn's error, joined with that of closing. It is nil after a
 // signal, or the end of ctx, when fn returned nil or the context's error and
-// the connection was closed in order.
+// the connection was closed in order. An error of fn's own that is joined with
+// the context's is kept, and so is a [ticketing.PublishError].
 func Run(ctx context.Context, cfg Config, fn func(ctx context.Context, c *Client) error) error {
 	r := runner{connect: connectBackend, notify: notify, exit: os.Exit}
 	return r.run(ctx, cfg, fn)
@@ -111,7 +115,7 @@ func outcome(ctx context.Context, err error) error {
 		return err
 	}
 	cause := context.Cause(ctx)
-	if errors.Is(err, ctx.Err()) || errors.Is(err, cause) {
+	if onlyContext(err, cause) {
 		err = nil
 	}
 	var closed *closedError
@@ -119,6 +123,22 @@ func outcome(ctx context.Context, err error) error {
 		err = errors.Join(err, closed)
 	}
 	return err
+}
+
+// onlyContext reports whether err says nothing but that a context ended,
+// perhaps because of cause. An event that was not published for that reason is
+// more than that.
+func onlyContext(err, cause error) bool {
+	switch e := err.(type) { //nolint:errorlint // one layer at a time: all of them have to say the same
+	case nil, *ticketing.PublishError:
+		return false
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !onlyContext(err, cause) })
+	}
+	if err == context.Canceled || err == context.DeadlineExceeded || err == cause { //nolint:errorlint // as above
+		return true
+	}
+	return onlyContext(errors.Unwrap(err), cause)
 }
 
 // closedError is the cause of a context that the end of the connection ended.

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
 )
 
 // harness is a runner over a fake backend and signals of its own.
@@ -49,6 +51,39 @@ func quietly() Config {
 func untilDone(ctx context.Context, _ *Client) error {
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+func TestRunDropsTheContextsErrorAndNothingElse(t *testing.T) {
+	real := errors.New("real")
+	for name, test := range map[string]struct {
+		result func(ctx context.Context) error
+		want   error
+	}{
+		"the context's":                {func(ctx context.Context) error { return ctx.Err() }, nil},
+		"the cause":                    {context.Cause, nil},
+		"wrapped":                      {func(ctx context.Context) error { return fmt.Errorf("listen: %w", ctx.Err()) }, nil},
+		"both joined":                  {func(ctx context.Context) error { return errors.Join(ctx.Err(), context.Cause(ctx)) }, nil},
+		"a real one":                   {func(context.Context) error { return real }, real},
+		"a real one joined":            {func(ctx context.Context) error { return errors.Join(real, ctx.Err()) }, real},
+		"an event that was not sent":   {notPublished, ticketing.ErrNotSent},
+		"and one in a chain of errors": {func(ctx context.Context) error { return fmt.Errorf("create: %w", notPublished(ctx)) }, ticketing.ErrNotSent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness()
+			err := h.run(t.Context(), quietly(), func(ctx context.Context, _ *Client) error {
+				h.signals <- syscall.SIGTERM
+				<-ctx.Done()
+				return test.result(ctx)
+			})
+			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+				t.Errorf("Run = %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+func notPublished(ctx context.Context) error {
+	return ticketing.NewPublishError(ticketing.OutcomeNotSent, &ticketing.Message{ID: "1", Subject: "a"}, ctx.Err())
 }
 
 func TestRunEndsWithoutAnErrorAfterASignal(t *testing.T) {

@@ -24,8 +24,7 @@ func TestADepositIsReported(t *testing.T) {
 
 func TestADepositIsCredited(t *testing.T) {
 	var broker natstest.Recorder
-	listener := ticketing.NewListener(&broker, "accounts", credit, nil)
-	go func() { _ = listener.Listen(t.Context()) }()
+	natstest.Listen(t, ticketing.NewListener(&broker, "accounts", credit, nil))
 
 	res := natstest.Deliver(t, &broker, DepositReceived{ID: "D-1", Amount: 500})
 	if !res.Acked() {
