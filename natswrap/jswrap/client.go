@@ -234,7 +234,7 @@ const cutGrace = time.Second
 // shutdown closes the client within ctx, the first time it is called.
 func (c *Client) shutdown(ctx context.Context) {
 	c.closing.Do(func() {
-		why := error(ticketing.ErrClosed)
+		why := ticketing.ErrClosed
 		if err := c.state.Err(); err != nil && c.state.Closed() {
 			why = fmt.Errorf("%w: %w", ticketing.ErrClosed, err)
 		}

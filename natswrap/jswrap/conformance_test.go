@@ -33,7 +33,7 @@ func conform(t *testing.T, url string, replicas int) {
 			c, err := jswrap.Connect(ctx, jswrap.Config{
 				URLs:     []string{url},
 				Name:     "conformance",
-				Subjects: events(brokertest.Subjects()),
+				Subjects: withoutDeadLetters(brokertest.Subjects()),
 				Replicas: replicas,
 				Logger:   slog.New(slog.DiscardHandler),
 			})
@@ -47,8 +47,8 @@ func conform(t *testing.T, url string, replicas int) {
 	})
 }
 
-// events leaves out the dead letters, which have a stream of their own.
-func events(all []ticketing.Subject) []ticketing.Subject {
+// withoutDeadLetters leaves out the dead letters, which have a stream of their own.
+func withoutDeadLetters(all []ticketing.Subject) []ticketing.Subject {
 	var some []ticketing.Subject
 	for _, s := range all {
 		if len(s) < 5 || s[:5] != "dead." {

@@ -29,30 +29,31 @@ func wireSize(m *ticketing.Message) int {
 
 func headerSize(name, value string) int { return len(name) + len(": ") + len(value) + len("\r\n") }
 
-// userHeader removes from h, a received message's header, what the broker and
-// this package put there, and returns the rest, or nil. It changes h.
-func userHeader(h map[string][]string) map[string][]string {
-	delete(h, ticketing.HeaderID)
-	delete(h, headerDedupe)
+// splitHeader returns the id that a received message came with, or nothing,
+// and its header without what the broker and this package put there, or nil.
+// It changes h.
+func splitHeader(h map[string][]string) (id string, rest map[string][]string) {
+	ours := 0
+	for _, name := range [...]string{headerDedupe, ticketing.HeaderID} {
+		if v, ok := h[name]; ok {
+			ours++
+			if v[0] != "" {
+				id = v[0]
+			}
+		}
+	}
+	if len(h) == ours {
+		return id, nil
+	}
 	for name := range h {
-		if strings.HasPrefix(name, headerServer) {
+		if strings.HasPrefix(name, headerServer) || name == ticketing.HeaderID {
 			delete(h, name)
 		}
 	}
 	if len(h) == 0 {
-		return nil
+		return id, nil
 	}
-	return h
-}
-
-// messageID returns the id that a received message came with, or is empty.
-func messageID(h map[string][]string) string {
-	for _, name := range [...]string{ticketing.HeaderID, headerDedupe} {
-		if v := h[name]; len(v) > 0 && v[0] != "" {
-			return v[0]
-		}
-	}
-	return ""
+	return id, h
 }
 
 func invalidEvent(m *ticketing.Message, err error) error {

@@ -284,7 +284,7 @@ func TestConnectReportsEveryMistakeInItsConfig(t *testing.T) {
 	if _, err := jswrap.Connect(testContext(t), long); err == nil || !strings.Contains(err.Error(), "201 bytes") {
 		t.Errorf("Connect with a long stream name = %v", err)
 	}
-	if _, err := jswrap.Connect(nil, config("nats://127.0.0.1:1")); err == nil { //nolint:staticcheck // a nil context is what is tested
+	if _, err := jswrap.Connect(nil, config("nats://127.0.0.1:1")); err == nil {
 		t.Error("Connect accepts a nil context")
 	}
 }

@@ -125,7 +125,7 @@ func (r *receiver) result() error {
 
 // run receives until life ends.
 func (r *receiver) run(ctx context.Context, handle func(context.Context, *ticketing.Inbound)) error {
-	defer r.c.denials.watch(r.denied)()
+	defer r.c.denials.watch(r.onDenied)()
 	if err := r.find(); err != nil {
 		r.fail(err)
 		return r.result()
@@ -141,7 +141,7 @@ func (r *receiver) run(ctx context.Context, handle func(context.Context, *ticket
 		_ = sleep(drain, r.sub.DrainTimeout)
 		drained()
 	})
-	defer context.AfterFunc(r.c.receivers.hurry(), drained)()
+	defer context.AfterFunc(r.c.receivers.patience, drained)()
 
 	kept, stopKeeping := context.WithCancel(context.Background())
 	var keeper sync.WaitGroup
@@ -155,8 +155,8 @@ func (r *receiver) run(ctx context.Context, handle func(context.Context, *ticket
 	return r.result()
 }
 
-// denied hears of subjects that may not be published to.
-func (r *receiver) denied(subject string) {
+// onDenied hears of subjects that may not be published to.
+func (r *receiver) onDenied(subject string) {
 	r.mu.Lock()
 	mine := subject != "" && subject == r.pullSubject
 	r.mu.Unlock()
@@ -255,7 +255,7 @@ func (r *receiver) lastWords(list []returned) {
 	if !r.c.state.Connected() {
 		return // what is not settled comes again
 	}
-	ctx, cancel := context.WithTimeout(r.c.receivers.hurry(), flushTimeout)
+	ctx, cancel := context.WithTimeout(r.c.receivers.patience, flushTimeout)
 	defer cancel()
 	r.giveBackInOrder(ctx, list)
 	if err := r.c.wire.sync(ctx); err != nil {
@@ -273,81 +273,4 @@ func (r *receiver) awaitHeld(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	_ = r.held.WaitEmpty(ctx)
-}
-
-// receivers are the running Receives of a client.
-type receivers struct {
-	mu      sync.Mutex
-	set     map[*receiver]struct{}
-	stopped bool
-	empty   chan struct{} // made by stop, closed when set is empty
-
-	late     context.Context // ends when a stop runs out of time
-	latecome context.CancelFunc
-}
-
-func (rs *receivers) init() { rs.late, rs.latecome = context.WithCancel(context.Background()) }
-
-// hurry ends when nothing may be waited for any more.
-func (rs *receivers) hurry() context.Context { return rs.late }
-
-func (rs *receivers) add(r *receiver) error {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	if rs.stopped {
-		return ticketing.ErrClosed
-	}
-	if rs.set == nil {
-		rs.set = make(map[*receiver]struct{})
-	}
-	rs.set[r] = struct{}{}
-	return nil
-}
-
-func (rs *receivers) remove(r *receiver) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	delete(rs.set, r)
-	if len(rs.set) == 0 && rs.empty != nil {
-		close(rs.empty)
-		rs.empty = nil
-	}
-}
-
-func (rs *receivers) each(f func(*receiver)) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	for r := range rs.set {
-		f(r)
-	}
-}
-
-// stop ends all Receives, and waits for them until ctx ends; then it makes
-// them hurry.
-func (rs *receivers) stop(ctx context.Context, why error) {
-	rs.mu.Lock()
-	rs.stopped = true
-	for r := range rs.set {
-		r.fail(why)
-	}
-	var empty chan struct{}
-	if len(rs.set) > 0 {
-		empty = make(chan struct{})
-		rs.empty = empty
-	}
-	rs.mu.Unlock()
-	defer rs.latecome()
-	if empty == nil {
-		return
-	}
-	select {
-	case <-empty:
-		return
-	case <-ctx.Done():
-		rs.latecome()
-	}
-	select {
-	case <-empty:
-	case <-time.After(cutGrace / 2):
-	}
 }

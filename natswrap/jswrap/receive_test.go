@@ -142,7 +142,7 @@ func TestReceiveTellsWhatTheMessageCameWith(t *testing.T) {
 func TestReceiveRefusesWhatItCannotDo(t *testing.T) {
 	c := connect(t, config(natsserver.Run(t).URL()))
 	handle := func(context.Context, *ticketing.Inbound) {}
-	if err := c.Receive(nil, group, handle); err == nil { //nolint:staticcheck // a nil context is what is tested
+	if err := c.Receive(nil, group, handle); err == nil {
 		t.Error("Receive accepts a nil context")
 	}
 	if err := c.Receive(context.Background(), group, nil); err == nil {
@@ -321,6 +321,8 @@ func TestReceiveWithoutPermissionSaysSo(t *testing.T) {
 func TestReceiveGoesOnAfterARestartOfTheServer(t *testing.T) {
 	s := natsserver.Run(t)
 	c := connect(t, config(s.URL()))
+	group := group
+	group.AckWait = time.Minute // nothing comes again by itself
 	in := receive(t, c, group)
 	mustSend(t, c, subject, "one", "two")
 	in.settle(in.want("one"), ticketing.Ack)
@@ -427,7 +429,11 @@ func TestReceiveFollowsAConsumersNewLeader(t *testing.T) {
 		}
 		data := fmt.Sprint("after ", i)
 		until(t, "a publish", func() bool { return send(t, c, message(subject, data)) == nil })
-		in.settle(in.want(data), ticketing.Ack)
+		for got := ""; got != data; {
+			m := in.next() // an acknowledgement may have been lost with the old leader
+			got = string(m.Data)
+			in.settle(m, ticketing.Ack)
+		}
 	}
 }
 
@@ -669,12 +675,41 @@ func TestASlowMemberDoesNotTakeTheBacklog(t *testing.T) {
 	}
 }
 
+func TestAStopLetsHandlersHandBackFirst(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	const n = 8
+	for i := range n {
+		mustSend(t, c, subject, fmt.Sprint(i))
+	}
+	s := group
+	s.AckWait = time.Minute
+	s.Window = n
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() {
+		result <- c.Receive(ctx, s, func(_ context.Context, in *ticketing.Inbound) {
+			until(t, "all have come", func() bool { return consumerInfo(t, c, s).NumAckPending == n })
+			cancel() // so that the others are never handed over
+			time.AfterFunc(50*time.Millisecond, func() { _ = in.Settle(ticketing.Verdict{Kind: ticketing.Retry}) })
+		})
+	}()
+	if err := await(t, result, "Receive"); err != nil {
+		t.Fatal(err)
+	}
+	in := receive(t, c, s)
+	for i := range n {
+		in.settle(in.want(fmt.Sprint(i)), ticketing.Ack)
+	}
+}
+
 func TestStartersOfDifferentStreamsFindOnePlaceForDeadLetters(t *testing.T) {
 	url := natsserver.Run(t).URL()
+	var log logs
 	var wg sync.WaitGroup
 	for i := range 6 {
 		wg.Go(func() {
 			cfg := config(url)
+			cfg.Logger = log.logger()
 			cfg.Stream = fmt.Sprint("STREAM", i)
 			cfg.Subjects = []ticketing.Subject{ticketing.Subject(fmt.Sprint("service:", i))}
 			c, err := jswrap.Connect(testContext(t), cfg)
@@ -689,4 +724,7 @@ func TestStartersOfDifferentStreamsFindOnePlaceForDeadLetters(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if strings.Contains(log.String(), "no stream for dead letters") {
+		t.Errorf("somebody found none:\n%s", &log)
+	}
 }

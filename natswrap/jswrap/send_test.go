@@ -375,6 +375,16 @@ func TestSendHonoursItsContextWhileTheServerDoesNotRead(t *testing.T) {
 	if outcomes["unknown"] == 0 || outcomes["not sent"] == 0 || outcomes["unknown"]+outcomes["not sent"] != cfg.MaxPending {
 		t.Errorf("outcomes %v", outcomes)
 	}
+	resume()
+	last := message(subject, "the last")
+	until(t, "the connection works again", func() bool { return send(t, c, last) == nil })
+	s, err := c.JetStream().Stream(testContext(t), jswrap.DefaultStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored := s.CachedInfo().State.Msgs; stored > uint64(outcomes["unknown"])+1 {
+		t.Errorf("%d are stored, though only %d may be", stored-1, outcomes["unknown"])
+	}
 }
 
 func TestAnAnswerThatIsNoAcknowledgementIsUnknown(t *testing.T) {
@@ -446,7 +456,7 @@ func TestCloseAwaitsWhatIsOpenAndIsCutShortByItsContext(t *testing.T) {
 	if c.Healthy() || c.Err() != nil {
 		t.Errorf("after Close: healthy %t, Err %v", c.Healthy(), c.Err())
 	}
-	if err := c.Close(nil); err == nil { //nolint:staticcheck // a nil context is what is tested
+	if err := c.Close(nil); err == nil {
 		t.Error("Close accepts a nil context")
 	}
 }

@@ -33,13 +33,12 @@ type item struct {
 // newItem makes the message that is handed over. m is its from now on.
 func newItem(r *receiver, m *nats.Msg, d delivery) *item {
 	it := &item{r: r, reply: m.Reply}
-	it.in.ID = messageID(m.Header)
+	it.in.ID, it.in.Header = splitHeader(m.Header)
 	if it.in.ID == "" {
 		it.in.ID = r.stream + "/" + strconv.FormatUint(d.sequence, 10)
 	}
 	it.in.Subject = r.sub.Subject
 	it.in.Time = time.Unix(0, d.time)
-	it.in.Header = userHeader(m.Header)
 	it.in.Data = m.Data
 	it.in.Sequence = d.sequence
 	it.in.Attempt = int(d.delivered)

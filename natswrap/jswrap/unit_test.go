@@ -372,3 +372,49 @@ func TestWhatDoesNotFitTheWindowGoesBack(t *testing.T) {
 		t.Errorf("frames %+v with %d held", frames, r.held.Len())
 	}
 }
+
+func TestARedeliveryReplacesTheReplySubject(t *testing.T) {
+	c := &Client{wire: newWire(nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
+	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g"})
+	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.1.1.1.17.0"})
+	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.2.1.2.17.0"})
+	ready := r.ready.take()
+	if len(ready) != 1 || r.held.Len() != 1 || r.count != 1 {
+		t.Fatalf("%d were taken in", len(ready))
+	}
+	if err := ready[0].in.Settle(ticketing.Verdict{Kind: ticketing.Ack}); err != nil {
+		t.Fatal(err)
+	}
+	if frames := c.wire.frames.take(); len(frames) != 1 || frames[0].subject != "$JS.ACK.S.C.2.1.2.17.0" {
+		t.Errorf("frames %+v", frames)
+	}
+	if r.held.Len() != 0 || r.count != 0 {
+		t.Error("it is still held")
+	}
+}
+
+func TestAVerdictOfAnUnknownKindAbandons(t *testing.T) {
+	c := &Client{wire: newWire(nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
+	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g"})
+	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.1.1.1.17.0"})
+	if err := r.ready.take()[0].in.Settle(ticketing.Verdict{}); err != nil {
+		t.Fatal(err)
+	}
+	if frames := c.wire.frames.take(); len(frames) != 0 || r.held.Len() != 0 {
+		t.Errorf("frames %+v with %d held", frames, r.held.Len())
+	}
+}
+
+func TestAwaitDoesNotWaitForWhatIgnoresItsContext(t *testing.T) {
+	stuck := make(chan struct{})
+	defer close(stuck)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("why")
+	cancel(why)
+	if err := awaitErr(ctx, func(context.Context) error { <-stuck; return nil }); !errors.Is(err, why) {
+		t.Errorf("got %v, want the context's cause", err)
+	}
+	if err := awaitErr(t.Context(), func(context.Context) error { return why }); !errors.Is(err, why) {
+		t.Errorf("got %v, want the result", err)
+	}
+}
