@@ -45,6 +45,9 @@ const MaxSubjectLen = 255
 // The error matches [ErrInvalidSubject], quotes the subject and names the
 // rule.
 func (s Subject) Validate() error {
+	if s.plain() {
+		return nil
+	}
 	switch {
 	case s == "":
 		return s.invalid("it is empty")
@@ -64,6 +67,20 @@ func (s Subject) Validate() error {
 		}
 	}
 	return nil
+}
+
+// plain reports whether s is valid and has no dots, as nearly all are: every
+// publish asks.
+func (s Subject) plain() bool {
+	if s == "" || len(s) > MaxSubjectLen || s[0] == '_' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c == '.' || runeRule(rune(c)) != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // runeRule names the rule that r breaks in a token, or is empty.
