@@ -25,6 +25,8 @@ interop:
 
 bench:
 	$(GO) run ./internal/bench
+	$(GO) test -run '^$$' -bench Create ./examples/tickets/internal/api
+	$(GO) run ./examples/tickets/load -n 20000
 
 cover:
 	$(GO) test -timeout 5m -coverprofile coverage.out -coverpkg "$$(echo $(COVERED) | tr ' ' ,)" $(COVERED)
