@@ -20,7 +20,7 @@ func TestAHandlersContextEndsLikeOneWithATimeout(t *testing.T) {
 		want error
 		why  error
 	}{
-		"at its deadline":  {func(*handlerContext, context.CancelCauseFunc) { time.Sleep(time.Minute) }, context.DeadlineExceeded, context.DeadlineExceeded}, // the bubble's time
+		"at its deadline":  {func(*handlerContext, context.CancelCauseFunc) { <-time.After(time.Minute) }, context.DeadlineExceeded, context.DeadlineExceeded},
 		"with its parent":  {func(_ *handlerContext, parent context.CancelCauseFunc) { parent(cause) }, context.Canceled, cause},
 		"with its attempt": {func(c *handlerContext, _ context.CancelCauseFunc) { c.cancel() }, context.Canceled, context.Canceled},
 	} {

@@ -807,7 +807,7 @@ func TestAHandlerThatFailsAfterItsEventWasGivenUpIsNotRetriedHere(t *testing.T) 
 		}, ticketing.ListenerOptions{HandlerTimeout: time.Second})
 		l.broker.deliverNote("a", 1)
 		l.want(ticketing.Abandon)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // of the bubble's: any retry would be over
 		l.stop()
 		if attempts != 1 {
 			t.Errorf("%d attempts, want 1: the event is somebody else's", attempts)

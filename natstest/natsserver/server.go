@@ -172,7 +172,7 @@ func (s *Server) start() error {
 		if err == nil || !portInUse(err) || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(pollInterval)
+		time.Sleep(pollInterval) // between two looks, until the deadline
 	}
 }
 
@@ -254,7 +254,7 @@ func (s *Server) listening(o *server.Options) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the server does not listen for routes after %v", rebindPatience)
 		}
-		time.Sleep(pollInterval)
+		time.Sleep(pollInterval) // between two looks, until the deadline
 	}
 	return nil
 }

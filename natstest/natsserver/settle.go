@@ -17,7 +17,7 @@ func settle() {
 	buf := make([]byte, 1<<20)
 	deadline := time.Now().Add(settlePatience)
 	for writing(buf[:runtime.Stack(buf, true)]) && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // between two looks, until the deadline
 	}
 }
 
