@@ -1,0 +1,263 @@
+package ticketing_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+)
+
+func TestAFailedAttemptIsRetriedWithDoublingBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Time
+		l := listen(t, func(_ context.Context, d *ticketing.Delivery[note]) error {
+			at = append(at, time.Now())
+			if d.Attempt != len(at) {
+				t.Errorf("attempt %d, want %d", d.Attempt, len(at))
+			}
+			if len(at) <= 5 {
+				return errScripted
+			}
+			return nil
+		}, ticketing.ListenerOptions{MinBackoff: time.Second, MaxBackoff: 6 * time.Second})
+		l.broker.deliverNote("a", 1)
+		l.want(ticketing.Ack)
+		for i, base := range []time.Duration{1, 2, 4, 6, 6} {
+			base *= time.Second
+			if wait := at[i+1].Sub(at[i]); wait < base*8/10 || wait > base*12/10 {
+				t.Errorf("wait %d was %v, want %v within a fifth", i+1, wait, base)
+			}
+		}
+		l.stop()
+	})
+}
+
+func TestTheBrokersDeliveryCountIsPartOfTheAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var attempts []int
+		l := listen(t, func(_ context.Context, d *ticketing.Delivery[note]) error {
+			attempts = append(attempts, d.Attempt)
+			return errScripted
+		}, ticketing.ListenerOptions{MaxAttempts: 4})
+		l.broker.deliverAttempt(`{"id":"a"}`, 3)
+		l.want(ticketing.Drop)
+		if fmt.Sprint(attempts) != "[3 4]" {
+			t.Errorf("attempts %v, want 3 and 4", attempts)
+		}
+		l.stop()
+	})
+}
+
+func TestAPermanentErrorIsNotRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error {
+			attempts++
+			return fmt.Errorf("wrapped: %w", ticketing.Permanent(errScripted))
+		}, ticketing.ListenerOptions{})
+		l.broker.deliverNote("a", 1)
+		if v := l.want(ticketing.Drop); !errors.Is(v.Err, errScripted) || attempts != 1 {
+			t.Errorf("%d attempts, verdict %v", attempts, v.Err)
+		}
+		l.stop()
+	})
+}
+
+func TestRetryAfterChoosesTheWaitAndCountsAsAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		l := listen(t, func(_ context.Context, d *ticketing.Delivery[note]) error {
+			if d.Attempt == 1 {
+				return ticketing.RetryAfter(42*time.Second, errScripted)
+			}
+			if d.Attempt != 2 {
+				t.Errorf("attempt %d, want 2", d.Attempt)
+			}
+			return nil
+		}, ticketing.ListenerOptions{})
+		l.broker.deliverNote("a", 1)
+		l.want(ticketing.Ack)
+		if wait := time.Since(start); wait != 42*time.Second {
+			t.Errorf("waited %v, want 42 s", wait)
+		}
+		l.stop()
+	})
+}
+
+func TestAPanicIsAFailedAttemptWithItsStackInTheLog(t *testing.T) {
+	for name, value := range map[string]any{"a string": "boom", "an error": errScripted, "nil": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := listen(t, func(context.Context, *ticketing.Delivery[note]) error {
+					panic(value)
+				}, ticketing.ListenerOptions{MaxAttempts: 2})
+				l.broker.deliverNote("a", 1)
+				v := l.want(ticketing.Drop)
+				var p *ticketing.PanicError
+				if !errors.As(v.Err, &p) || len(p.Stack) == 0 {
+					t.Errorf("verdict %v, want a PanicError with a stack", v.Err)
+				}
+				if err, ok := value.(error); ok && !errors.Is(v.Err, err) {
+					t.Errorf("verdict %v does not wrap the error that was the panic's value", v.Err)
+				}
+				l.stop()
+				if !strings.Contains(l.log.String(), "attempt_test.go") {
+					t.Error("the log has no stack of the handler")
+				}
+			})
+		})
+	}
+}
+
+func TestAHandlerThatEndsItsGoroutineIsAFailedAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := listen(t, func(_ context.Context, d *ticketing.Delivery[note]) error {
+			if d.Attempt == 1 {
+				runtime.Goexit()
+			}
+			return nil
+		}, ticketing.ListenerOptions{})
+		l.broker.deliverNote("a", 1)
+		l.broker.deliverNote("a", 2)
+		l.want(ticketing.Ack)
+		l.want(ticketing.Ack)
+		l.stop()
+	})
+}
+
+func TestAHandlersTimeoutEndsItsContextAndIsAFailedAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := listen(t, func(ctx context.Context, d *ticketing.Delivery[note]) error {
+			if d.Attempt > 1 {
+				return nil
+			}
+			start := time.Now()
+			<-ctx.Done()
+			if d := time.Since(start); d != 3*time.Second {
+				t.Errorf("the context ended after %v, want 3 s", d)
+			}
+			return ctx.Err()
+		}, ticketing.ListenerOptions{HandlerTimeout: 3 * time.Second})
+		l.broker.deliverNote("a", 1)
+		l.want(ticketing.Ack)
+		l.stop()
+	})
+}
+
+func TestAHandlerThatDoesNotReturnIsGivenUpAndNotStartedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		running := 0
+		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error {
+			running++
+			if running > 1 {
+				t.Error("started twice")
+			}
+			<-release
+			running--
+			return nil
+		}, ticketing.ListenerOptions{HandlerTimeout: time.Second, Concurrency: 4})
+		start := time.Now()
+		in := l.broker.deliver(`{}`) // without a key: its lane is its sequence
+		l.want(ticketing.Abandon)
+		if d := time.Since(start); d != 2*time.Second {
+			t.Errorf("given up after %v, want twice the timeout", d)
+		}
+		// The broker delivers it again.
+		again := &ticketing.Inbound{Message: in.Message, Sequence: in.Sequence, Attempt: 2}
+		again.Bind(l.broker)
+		l.broker.feed <- again
+		l.wantNone()
+		close(release)
+		l.want(ticketing.Ack)
+		l.wantNone()
+		l.stop()
+		if !strings.Contains(l.log.String(), "given up") {
+			t.Errorf("the log does not say so: %s", l.log)
+		}
+	})
+}
+
+func TestANegativeTimeoutMeansNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := listen(t, func(ctx context.Context, d *ticketing.Delivery[note]) error {
+			if _, ok := ctx.Deadline(); ok {
+				t.Error("the context has a deadline")
+			}
+			select {
+			case <-time.After(time.Hour):
+			case <-ctx.Done():
+				t.Error("the context ended")
+			}
+			return nil
+		}, ticketing.ListenerOptions{HandlerTimeout: -1})
+		l.broker.deliverNote("a", 1)
+		l.want(ticketing.Ack)
+		l.stop()
+	})
+}
+
+// retainingBroker takes a failed message back instead of letting the listener
+// keep it.
+type retainingBroker struct {
+	*fakeBroker
+	failed chan ticketing.Verdict
+}
+
+func (b *retainingBroker) RetainInbound(in *ticketing.Inbound, v ticketing.Verdict) bool {
+	b.mu.Lock()
+	delete(b.held, in.Sequence)
+	b.mu.Unlock()
+	b.failed <- v
+	return false
+}
+
+func TestAReceiverMayTakeAFailedMessageBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error {
+			attempts++
+			return errScripted
+		}, ticketing.ListenerOptions{})
+		b := &retainingBroker{l.broker, make(chan ticketing.Verdict, 1)}
+		in := &ticketing.Inbound{Sequence: 1, Attempt: 1}
+		in.Data = []byte(`{"id":"a"}`)
+		in.Bind(b)
+		l.broker.feed <- in
+		if v := <-b.failed; v.Kind != ticketing.Retry || !errors.Is(v.Err, errScripted) || v.After == 0 {
+			t.Errorf("asked with %+v", v)
+		}
+		time.Sleep(time.Hour) // of the bubble's: any retry would be over
+		if err := in.Settle(ticketing.Verdict{Kind: ticketing.Ack}); !errors.Is(err, ticketing.ErrSettled) {
+			t.Errorf("Settle = %v, want ErrSettled", err)
+		}
+		l.stop()
+		if attempts != 1 {
+			t.Errorf("%d attempts, want 1", attempts)
+		}
+	})
+}
+
+func TestAHandlerThatFailsAfterItsEventWasGivenUpIsNotRetriedHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error {
+			attempts++
+			time.Sleep(time.Minute) // of the bubble's: longer than twice the timeout
+			return errScripted
+		}, ticketing.ListenerOptions{HandlerTimeout: time.Second})
+		l.broker.deliverNote("a", 1)
+		l.want(ticketing.Abandon)
+		time.Sleep(time.Hour) // of the bubble's: any retry would be over
+		l.stop()
+		if attempts != 1 {
+			t.Errorf("%d attempts, want 1: the event is somebody else's", attempts)
+		}
+	})
+}
