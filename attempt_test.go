@@ -261,3 +261,57 @@ func TestAHandlerThatFailsAfterItsEventWasGivenUpIsNotRetriedHere(t *testing.T) 
 		}
 	})
 }
+
+func TestAHandlersContextIsOverWithItsAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ctxs []context.Context
+		l := listen(t, func(ctx context.Context, d *ticketing.Delivery[note]) error {
+			ctxs = append(ctxs, ctx)
+			if ctx.Err() != nil {
+				t.Errorf("attempt %d begins with an ended context", d.Attempt)
+			}
+			for _, earlier := range ctxs[:len(ctxs)-1] {
+				if earlier.Err() == nil {
+					t.Error("an earlier attempt's context has not ended")
+				}
+			}
+			if d.Attempt < 3 {
+				return errScripted
+			}
+			return nil
+		}, ticketing.ListenerOptions{})
+		l.broker.deliverNote("a", 1)
+		l.want(ticketing.Ack)
+		l.stop()
+		if len(ctxs) != 3 || ctxs[2].Err() == nil {
+			t.Errorf("%d attempts; the last one's context has to be over", len(ctxs))
+		}
+	})
+}
+
+func TestEveryHandlerOfAWorkerIsWatchedFromItsOwnStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 10 * time.Second
+		start := time.Now()
+		l := listen(t, func(_ context.Context, d *ticketing.Delivery[note]) error {
+			switch d.Event.N {
+			case 1: // in time
+				time.Sleep(timeout / 2) // of the bubble's
+			default: // given up after 20 s, back after 30 s
+				time.Sleep(3 * timeout) // of the bubble's
+			}
+			return nil
+		}, ticketing.ListenerOptions{HandlerTimeout: timeout})
+		l.broker.deliverNote("a", 1)
+		l.broker.deliverNote("a", 2)
+		l.broker.deliverNote("a", 3)
+		l.want(ticketing.Ack)
+		for i, want := range []time.Duration{5*time.Second + 2*timeout, 35*time.Second + 2*timeout} {
+			l.want(ticketing.Abandon)
+			if got := time.Since(start); got != want {
+				t.Errorf("event %d was given up after %v, want %v", i+2, got, want)
+			}
+		}
+		l.stop()
+	})
+}

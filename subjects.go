@@ -76,7 +76,7 @@ func (s Subject) plain() bool {
 		return false
 	}
 	for i := range len(s) {
-		if c := s[i]; c == '.' || runeRule(rune(c)) != "" {
+		if runeRule(rune(s[i])) != "" {
 			return false
 		}
 	}
