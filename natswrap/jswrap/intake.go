@@ -191,6 +191,9 @@ func (r *receiver) onMessage(m *nats.Msg) {
 	}
 	r.window.arrived(len(m.Data), r.count == r.parked)
 	r.count++
+	if r.asked == 0 {
+		r.ask() // for places that were too few to be worth it before
+	}
 	r.mu.Unlock()
 
 	it := newItem(r, m, d)

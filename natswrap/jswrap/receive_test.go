@@ -728,3 +728,62 @@ func TestStartersOfDifferentStreamsFindOnePlaceForDeadLetters(t *testing.T) {
 		t.Errorf("somebody found none:\n%s", &log)
 	}
 }
+
+func TestNothingIsLostThroughBrokenConnectionsAndRandomVerdicts(t *testing.T) {
+	url := natsserver.Run(t).URL()
+	p := newProxy(t, url)
+	sender := connect(t, config(url))
+	const n = 1000
+	var mu sync.Mutex
+	acked := map[string]bool{}
+	done := make(chan struct{})
+	handle := func(_ context.Context, in *ticketing.Inbound) {
+		time.AfterFunc(rand.N(2*time.Millisecond), func() {
+			v := ticketing.Verdict{Kind: ticketing.Ack}
+			switch rand.IntN(10) {
+			case 0:
+				v = ticketing.Verdict{Kind: ticketing.Retry, After: rand.N(10 * time.Millisecond)}
+			case 1:
+				v.Kind = ticketing.Abandon
+			}
+			if err := in.Settle(v); err != nil || v.Kind != ticketing.Ack {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if acked[string(in.Data)] = true; len(acked) == n {
+				select {
+				case <-done:
+				default:
+					close(done)
+				}
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var members sync.WaitGroup
+	for range 2 {
+		c := connect(t, config(p.url()))
+		members.Go(func() {
+			s := group
+			s.AckWait = 300 * time.Millisecond
+			s.Concurrency = 4
+			if err := c.Receive(ctx, s, handle); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for i := range n {
+		mustSend(t, sender, subject, fmt.Sprint(i))
+		if i%200 == 100 {
+			p.cut()
+		}
+	}
+	await(t, done, "all messages")
+	cancel()
+	members.Wait()
+	until(t, "the server knows", func() bool {
+		i := consumerInfo(t, sender, group)
+		return i.NumPending == 0 // the rest comes again, because its acknowledgement was lost
+	})
+}

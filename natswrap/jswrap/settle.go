@@ -179,7 +179,7 @@ type owedAck struct {
 }
 
 const (
-	maxOwed    = 4096 // more than any window
+	maxOwed    = 8192 // twice the largest window
 	maxOwedAge = 9    // three times the ack wait
 )
 

@@ -246,7 +246,7 @@ func TestTheWindowOfLargeMessagesIsSmaller(t *testing.T) {
 		w.settled = 10_000
 		w.adapt(w.since.Add(time.Millisecond))
 	}
-	if w.size < 32 || w.size > 80 {
+	if w.size < 6 || w.size > 10 {
 		t.Errorf("the window of 1 MiB messages is %d", w.size)
 	}
 }

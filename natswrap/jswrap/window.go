@@ -7,8 +7,8 @@ import "time"
 // double it, so that a quick handler has the largest after a few milliseconds,
 // and a slow one leaves the backlog to the others.
 const (
-	maxWindow      = 2048
-	maxWindowBytes = 64 << 20    // what a window of average messages may take
+	maxWindow      = 4096
+	maxWindowBytes = 8 << 20     // what a window of average messages may take
 	windowWork     = time.Second // how much work a window is
 )
 
@@ -54,7 +54,7 @@ func (w *window) free(asked, held, parked int) int {
 }
 
 // batch is the least that is worth a request while another one is open.
-func (w *window) batch() int { return max(1, w.size/4) }
+func (w *window) batch() int { return max(1, w.size/2) }
 
 // arrived notes a message of n bytes. idle says that there was nothing to work
 // on before it.

@@ -3,6 +3,7 @@ package jswrap
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -63,6 +64,9 @@ func (w *wire) run() {
 		case <-w.quit:
 			return
 		}
+		// Publishers that are about to push get their turn first, and all
+		// goes out in one write instead of several.
+		runtime.Gosched()
 		for batch := w.frames.take(); len(batch) > 0; batch = w.frames.take() {
 			for i := range batch {
 				w.write(&batch[i])
