@@ -22,8 +22,7 @@ func (r *receiver) openIntake(ctx context.Context) error {
 	r.intake.Lock()
 	defer r.intake.Unlock()
 	return awaitErr(ctx, func(ctx context.Context) error {
-		inbox := r.c.nc.NewInbox()
-		sub, err := r.c.nc.Subscribe(inbox, r.onMessage)
+		sub, err := r.c.nc.Subscribe(r.c.nc.NewInbox(), r.onMessage)
 		if err != nil {
 			return err
 		}
@@ -31,15 +30,24 @@ func (r *receiver) openIntake(ctx context.Context) error {
 		if err := sub.SetPendingLimits(-1, -1); err != nil {
 			return err
 		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if ctx.Err() != nil || r.stopping { // nobody waits for it any more
+		if !r.useIntake(ctx, sub) {
 			return sub.Unsubscribe()
 		}
-		r.inbox, r.natsSub, r.open, r.asked = inbox, sub, true, 0
-		r.ask()
 		return nil
 	})
+}
+
+// useIntake makes sub the intake and asks for messages, or reports that nobody
+// waits for it any more.
+func (r *receiver) useIntake(ctx context.Context, sub *nats.Subscription) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ctx.Err() != nil || r.stopping {
+		return false
+	}
+	r.natsSub, r.open, r.asked = sub, true, 0
+	r.ask()
+	return true
 }
 
 // closeIntakeQuiet is how long a stop waits for messages that the server may
@@ -149,7 +157,7 @@ func (r *receiver) ask() {
 	data = append(data, `{"batch":`...)
 	data = strconv.AppendInt(data, int64(n), 10)
 	data = append(data, pullTimes...)
-	r.c.wire.push(frame{subject: r.pullSubject, reply: r.inbox, data: data, unsent: r})
+	r.c.wire.push(frame{subject: r.pullSubject, reply: r.natsSub.Subject, data: data, unsent: r})
 }
 
 // pullTimes is the end of a request, in nanoseconds.
@@ -160,7 +168,7 @@ func (r *receiver) unsent(f *frame, _ error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f.reply != "" {
-		r.asked = 0 // the keeper asks again on reconnect
+		r.asked = 0 // all is asked for anew on reconnect
 		return
 	}
 	r.owe(f.seq, f.subject)
@@ -218,6 +226,7 @@ func (r *receiver) onStatus(m *nats.Msg) {
 	left, err := strconv.Atoi(m.Header.Get("Nats-Pending-Messages"))
 	switch {
 	case status == "", status == "100": // a sign of life
+		r.trouble.count = 0
 	case status == "409" && strings.EqualFold(description, "Consumer Deleted"):
 		r.fail(r.gone())
 	case status == "409" && strings.EqualFold(description, "Leadership Change"):

@@ -22,7 +22,7 @@ const (
 	troubleMaxPause = 2 * time.Second
 )
 
-// troubled makes the keeper open the intake again. The lock is held.
+// troubled makes sure that the intake is opened again. The lock is held.
 func (r *receiver) troubled(check bool, why string) {
 	r.trouble.reopen = true
 	r.trouble.check = r.trouble.check || check
@@ -30,7 +30,7 @@ func (r *receiver) troubled(check bool, why string) {
 	r.nudge()
 }
 
-// nudge makes the keeper look. It does not block.
+// nudge wakes tend. It does not block.
 func (r *receiver) nudge() {
 	select {
 	case r.woken <- struct{}{}:
@@ -47,9 +47,9 @@ func (r *receiver) wake() {
 	r.nudge()
 }
 
-// keep runs beside the handing over, until ctx ends: it keeps alive what is
-// held, also while the receiver stops, and opens the intake again when that
-// is needed.
+// keep runs beside the handing over, until ctx ends, also while the receiver
+// stops: it keeps alive what is held, and watches for signs of life. It waits
+// for nothing else.
 func (r *receiver) keep(ctx context.Context) {
 	progress := time.NewTicker(max(r.ackWait/3, time.Millisecond))
 	defer progress.Stop()
@@ -72,6 +72,16 @@ func (r *receiver) keep(ctx context.Context) {
 				r.troubled(true, "no sign of life for the requests")
 				r.mu.Unlock()
 			}
+		}
+	}
+}
+
+// tend opens the intake whenever that is needed, until ctx ends.
+func (r *receiver) tend(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
 		case <-r.woken:
 			r.keepAlive(time.Now())
 			r.payAll()
@@ -117,7 +127,7 @@ func (r *receiver) reopen() {
 		}
 		r.mu.Unlock()
 		if !t.reopen || !r.c.state.Connected() {
-			return // a reconnect wakes the keeper
+			return // a reconnect wakes tend
 		}
 		if t.count > 0 {
 			pause := min(troubleMinPause<<min(t.count-1, 10), troubleMaxPause)

@@ -72,7 +72,7 @@ type receiver struct {
 
 	held  held.Table[item]
 	ready *queue[*item] // to be handed over
-	woken chan struct{} // has a token when the keeper should look
+	woken chan struct{} // has a token when the intake should be looked at
 
 	intake sync.Mutex // held while the intake is opened or closed
 
@@ -85,7 +85,6 @@ type receiver struct {
 	stopping bool       // nothing is taken in any more, and
 	late     []returned // what is handed back waits here,
 	stopped  bool       // until the server cannot send it here again
-	inbox    string
 	natsSub  *nats.Subscription
 	owed     map[uint64]owedAck // acknowledgements that could not be sent
 	more     bool               // there may have been more when the last message came
@@ -146,6 +145,7 @@ func (r *receiver) run(ctx context.Context, handle func(context.Context, *ticket
 	kept, stopKeeping := context.WithCancel(context.Background())
 	var keeper sync.WaitGroup
 	keeper.Go(func() { r.keep(kept) })
+	keeper.Go(func() { r.tend(kept) })
 	defer keeper.Wait()
 	defer stopKeeping()
 

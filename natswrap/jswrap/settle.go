@@ -175,7 +175,7 @@ func nak(after time.Duration) []byte {
 // owedAck is an acknowledgement that could not be sent.
 type owedAck struct {
 	reply string
-	age   int // in ticks of the keeper
+	age   int // how often keepAlive has seen it
 }
 
 const (
