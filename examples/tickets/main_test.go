@@ -109,19 +109,20 @@ func (v versions) has(t store.Ticket) bool {
 }
 
 // readStream reads all events of tickets from the first to a last one that it
-// publishes itself.
+// publishes itself. Every call has a group of its own.
 func readStream(t *testing.T, c *natswrap.Client, group string) versions {
 	t.Helper()
-	const end = "end of the stream"
+	const marker = "end of the stream for "
+	end := marker + group
 	found := versions{}
 	read(t, c, group, events.TicketCreated{ID: end}, func(e events.TicketCreated) bool {
-		if e.ID != end {
+		if !strings.HasPrefix(e.ID, marker) {
 			found[e.ID] = append(found[e.ID], e.Version)
 		}
 		return e.ID == end
 	})
 	read(t, c, group, events.TicketUpdated{ID: end}, func(e events.TicketUpdated) bool {
-		if e.ID != end {
+		if !strings.HasPrefix(e.ID, marker) {
 			found[e.ID] = append(found[e.ID], e.Version)
 		}
 		return e.ID == end
