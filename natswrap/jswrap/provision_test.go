@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
@@ -305,26 +306,23 @@ func TestConnectHonoursItsContext(t *testing.T) {
 }
 
 func TestConnectHonoursItsContextWhileTheAPIIsSilent(t *testing.T) {
-	server := natsserver.Run(t)
-	p := newProxy(t, server.URL())
-	nc := connect(t, config(server.URL())).Conn()
-	// Somebody else who takes the requests looks like an API that is silent.
-	sub, err := nc.SubscribeSync("$JS.API.STREAM.INFO.SILENT")
+	// A subscriber that takes the requests and answers none is an API that is
+	// silent.
+	srv := natsserver.Run(t, natsserver.Configure(func(o *server.Options) { o.JetStream = false }))
+	nc, err := nats.Connect(srv.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	cfg := config(p.url())
-	cfg.Stream = "SILENT"
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer nc.Close()
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
-		if _, err := sub.NextMsgWithContext(ctx); err == nil {
-			p.pause(toClient)
-			cancel()
-		}
-	}()
-	if _, err := jswrap.Connect(ctx, cfg); !errors.Is(err, context.Canceled) {
+	if _, err := nc.Subscribe("$JS.API.>", func(*nats.Msg) { cancel() }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jswrap.Connect(ctx, config(srv.URL())); !errors.Is(err, context.Canceled) {
 		t.Errorf("Connect = %v, want the context's error", err)
 	}
 }
