@@ -28,7 +28,7 @@ type Client struct {
 	log   *slog.Logger
 	nc    *nats.Conn
 	state *natsconn.State
-	link  link
+	link  natsconn.Link
 	sess  atomic.Pointer[session]
 	out   *outbound
 
@@ -97,7 +97,7 @@ func newClient(cfg Config) *Client {
 	}
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	c.hurry, c.cut = context.WithCancelCause(context.Background())
-	c.link.set(true)
+	c.link.Set(true)
 	c.out = newOutbound(c)
 	c.state = &natsconn.State{
 		OnDisconnect: c.disconnected,
@@ -134,7 +134,7 @@ func (c *Client) Stan() stan.Conn { return c.session().conn }
 // Healthy reports whether the client is connected and has a session, as far as
 // is known. It does not use the network.
 func (c *Client) Healthy() bool {
-	return c.link.load().up && c.session().alive() && c.stopping.Err() == nil
+	return c.link.Load().Up && c.session().alive() && c.stopping.Err() == nil
 }
 
 // Closed returns a channel that is closed when the client is closed for good,
@@ -170,13 +170,13 @@ func lostError(reason error) error {
 }
 
 func (c *Client) disconnected(error) {
-	c.link.set(false)
+	c.link.Set(false)
 	c.out.failQueued(errDisconnected)
 }
 
 func (c *Client) reconnected() {
 	c.out.maxPayload.Store(c.nc.MaxPayload())
-	c.link.set(true)
+	c.link.Set(true)
 }
 
 // asyncError hears what the server says on the side.
@@ -188,7 +188,7 @@ func (c *Client) asyncError(_ *nats.Subscription, err error) {
 
 // natsClosed is called when the connection is closed for good.
 func (c *Client) natsClosed() {
-	c.link.set(false)
+	c.link.Set(false)
 	if s := c.session(); s != nil {
 		err := c.state.Err()
 		if err == nil {

@@ -65,7 +65,7 @@ func (c *Client) shutdown() {
 
 	// A session that is lost may be another client's by now, and stan.go
 	// closes sessions by the client's id: close the connection first.
-	if !lost && c.link.load().up {
+	if !lost && c.link.Load().Up {
 		c.closeSession()
 	}
 	_ = c.state.Close(c.hurry, c.nc)

@@ -129,7 +129,7 @@ func (in *intake) obstacle() error {
 	switch {
 	case !in.sess.alive():
 		return in.c.closedErr()
-	case !in.c.link.load().up:
+	case !in.c.link.Load().Up:
 		return errDisconnected
 	}
 	return nil

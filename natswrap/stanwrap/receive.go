@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
 // DefaultWindow is the least window of a subscription that leaves it to the
@@ -104,12 +105,12 @@ const (
 func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, error) {
 	var firstTry time.Time
 	for ctx.Err() == nil {
-		link := c.link.load()
+		link := c.link.Load()
 		in.sess = c.session()
 		if !in.sess.alive() || c.stopping.Err() != nil {
 			return nil, c.closedErr()
 		}
-		if !link.up {
+		if !link.Up {
 			firstTry = time.Time{}
 			c.pause(ctx, in.sess, link, nil)
 			continue
@@ -121,7 +122,7 @@ func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, 
 		switch {
 		case err == nil || !in.sess.alive():
 			return sub, err
-		case c.link.load() != link:
+		case c.link.Load() != link:
 			// The connection was lost meanwhile.
 		case errors.Is(err, stan.ErrSubReqTimeout) && time.Since(firstTry) < subscribePatience:
 			c.log.Warn("NATS Streaming does not answer a subscription; trying again",
@@ -135,10 +136,10 @@ func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, 
 }
 
 // pause waits for whatever may make it worth trying again, or futile.
-func (c *Client) pause(ctx context.Context, s *session, l *linkState, timeout <-chan time.Time) {
+func (c *Client) pause(ctx context.Context, s *session, l *natsconn.LinkState, timeout <-chan time.Time) {
 	select {
 	case <-timeout:
-	case <-l.changed:
+	case <-l.Changed:
 	case <-s.lost:
 	case <-c.stopping.Done():
 	case <-ctx.Done():
@@ -216,8 +217,8 @@ func (c *Client) closeSub(s *session, sub stan.Subscription) {
 // group, and give it messages. tried is called after the first try.
 func (c *Client) leave(s *session, sub stan.Subscription, tried func()) {
 	for {
-		link := c.link.load()
-		if link.up {
+		link := c.link.Load()
+		if link.Up {
 			err := sub.Close()
 			if err == nil || !s.alive() || errors.Is(err, stan.ErrBadSubscription) {
 				tried()
@@ -228,7 +229,7 @@ func (c *Client) leave(s *session, sub stan.Subscription, tried func()) {
 		tried()
 		tried = func() {}
 		select {
-		case <-link.changed:
+		case <-link.Changed:
 		case <-time.After(requestTimeout):
 		case <-s.lost:
 			return

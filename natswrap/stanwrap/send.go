@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
 // outbound is the way of messages to the server: a window, and one goroutine
@@ -66,7 +67,7 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 	if ctx.Err() != nil {
 		return notSent(m, context.Cause(ctx))
 	}
-	link := o.c.link.load()
+	link := o.c.link.Load()
 	err := o.obstacle(link)
 	if err != nil {
 		return notSent(m, err)
@@ -81,8 +82,8 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 		select {
 		case <-r.admitted:
 			return nil
-		case <-link.changed:
-			link = o.c.link.load()
+		case <-link.Changed:
+			link = o.c.link.Load()
 			err = o.obstacle(link)
 		case <-o.window.shut:
 			err = o.c.closedErr()
@@ -97,11 +98,11 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 }
 
 // obstacle is why nothing can be handed to stan.go now, or nil.
-func (o *outbound) obstacle(link *linkState) error {
+func (o *outbound) obstacle(link *natsconn.LinkState) error {
 	if s := o.c.session(); !s.alive() {
 		return o.c.closedErr()
 	}
-	if !link.up {
+	if !link.Up {
 		return errDisconnected
 	}
 	return nil
@@ -201,7 +202,7 @@ func (o *outbound) write() {
 }
 
 func (o *outbound) publish(r *request) {
-	if err := o.obstacle(o.c.link.load()); err != nil {
+	if err := o.obstacle(o.c.link.Load()); err != nil {
 		r.finish(notSent(r.m, err))
 		return
 	}
