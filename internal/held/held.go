@@ -1,5 +1,5 @@
 // Package held keeps the messages that a Receiver handed over and that are not
-// settled yet, by their sequence.
+// settled yet, by what identifies them there.
 package held
 
 import (
@@ -9,33 +9,33 @@ import (
 
 // Table is a set of held messages. The zero value is an empty table, ready to
 // use. Its methods may be called concurrently.
-type Table[T any] struct {
+type Table[K comparable, T any] struct {
 	mu    sync.Mutex
-	items map[uint64]*T
+	items map[K]*T
 	empty chan struct{} // made by WaitEmpty, closed when the table gets empty
 }
 
-// Add holds v under seq. It returns false, and holds nothing new, when
+// Add holds v under key. It returns false, and holds nothing new, when
 // something is held there already.
-func (t *Table[T]) Add(seq uint64, v *T) bool {
+func (t *Table[K, T]) Add(key K, v *T) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.items[seq]; ok {
+	if _, ok := t.items[key]; ok {
 		return false
 	}
 	if t.items == nil {
-		t.items = make(map[uint64]*T)
+		t.items = make(map[K]*T)
 	}
-	t.items[seq] = v
+	t.items[key] = v
 	return true
 }
 
-// Update calls f with what is held under seq and returns true, or returns
+// Update calls f with what is held under key and returns true, or returns
 // false. f runs under the table's lock and must not call the table.
-func (t *Table[T]) Update(seq uint64, f func(*T)) bool {
+func (t *Table[K, T]) Update(key K, f func(*T)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v, ok := t.items[seq]
+	v, ok := t.items[key]
 	if ok {
 		f(v)
 	}
@@ -43,26 +43,26 @@ func (t *Table[T]) Update(seq uint64, f func(*T)) bool {
 }
 
 // Each calls f for everything held, in no order, under the table's lock.
-func (t *Table[T]) Each(f func(seq uint64, v *T)) {
+func (t *Table[K, T]) Each(f func(key K, v *T)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for seq, v := range t.items {
-		f(seq, v)
+	for key, v := range t.items {
+		f(key, v)
 	}
 }
 
-// Take removes and returns what is held under seq, or nil.
-func (t *Table[T]) Take(seq uint64) *T {
+// Take removes and returns what is held under key, or nil.
+func (t *Table[K, T]) Take(key K) *T {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v := t.items[seq]
-	delete(t.items, seq)
+	v := t.items[key]
+	delete(t.items, key)
 	t.signal()
 	return v
 }
 
 // TakeAll removes and returns everything held, in no order.
-func (t *Table[T]) TakeAll() []*T {
+func (t *Table[K, T]) TakeAll() []*T {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := make([]*T, 0, len(t.items))
@@ -75,7 +75,7 @@ func (t *Table[T]) TakeAll() []*T {
 }
 
 // Len returns how many are held.
-func (t *Table[T]) Len() int {
+func (t *Table[K, T]) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.items)
@@ -83,7 +83,7 @@ func (t *Table[T]) Len() int {
 
 // WaitEmpty blocks until nothing is held and returns nil, or until ctx ends
 // and returns its error.
-func (t *Table[T]) WaitEmpty(ctx context.Context) error {
+func (t *Table[K, T]) WaitEmpty(ctx context.Context) error {
 	for {
 		t.mu.Lock()
 		if len(t.items) == 0 {
@@ -104,7 +104,7 @@ func (t *Table[T]) WaitEmpty(ctx context.Context) error {
 }
 
 // signal wakes WaitEmpty. The lock is held.
-func (t *Table[T]) signal() {
+func (t *Table[K, T]) signal() {
 	if len(t.items) == 0 && t.empty != nil {
 		close(t.empty)
 		t.empty = nil

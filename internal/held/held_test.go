@@ -10,7 +10,7 @@ import (
 )
 
 func TestASecondAddOfASequenceIsRefusedUntilItIsTaken(t *testing.T) {
-	var table held.Table[string]
+	var table held.Table[uint64, string]
 	first, second := "first", "second"
 	if !table.Add(1, &first) || table.Add(1, &second) {
 		t.Fatal("want the first Add accepted and the second refused")
@@ -27,7 +27,7 @@ func TestASecondAddOfASequenceIsRefusedUntilItIsTaken(t *testing.T) {
 }
 
 func TestUpdateAndEachReachWhatIsHeld(t *testing.T) {
-	var table held.Table[int]
+	var table held.Table[uint64, int]
 	one, two := 1, 2
 	table.Add(1, &one)
 	table.Add(2, &two)
@@ -46,7 +46,7 @@ func TestUpdateAndEachReachWhatIsHeld(t *testing.T) {
 
 func TestWaitEmptyEndsWithTheLastTakeOrItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var table held.Table[int]
+		var table held.Table[uint64, int]
 		v := 1
 		table.Add(1, &v)
 		table.Add(2, &v)

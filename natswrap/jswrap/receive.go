@@ -70,7 +70,7 @@ type receiver struct {
 	pullSubject      string
 	ackWait          time.Duration
 
-	held  held.Table[item]
+	held  held.Table[uint64, item]
 	ready *queue[*item] // to be handed over
 	woken chan struct{} // has a token when the intake should be looked at
 

@@ -26,7 +26,7 @@ type intake struct {
 	turn    sync.Mutex  // held while handle runs
 	stopped atomic.Bool // nothing more is handed over
 	over    atomic.Bool // what is held was given back
-	held    held.Table[delivery]
+	held    held.Table[uint64, delivery]
 	acks    *acks
 }
 
