@@ -17,10 +17,10 @@ import (
 type acks struct {
 	mu     sync.Mutex
 	queue  []*delivery
-	unsent map[uint64]*stan.Msg // done, and the server could not be told
-	sent   []identity           // done, and the server was told lately
-	oldest int                  // in sent, once that is full
-	most   int                  // of sent
+	unsent map[identity]*stan.Msg // done, and the server could not be told
+	sent   []identity             // done, and the server was told lately
+	oldest int                    // in sent, once that is full
+	most   int                    // of sent
 	wake   chan struct{}
 	quit   chan struct{}
 }
@@ -38,7 +38,7 @@ func identityOf(m *stan.Msg) identity { return identity{m.Sequence, m.Timestamp}
 // delivers no more than that again, because it does not send more at a time.
 func newAcks(window int) *acks {
 	return &acks{
-		unsent: make(map[uint64]*stan.Msg),
+		unsent: make(map[identity]*stan.Msg),
 		most:   window,
 		wake:   make(chan struct{}, 1),
 		quit:   make(chan struct{}),
@@ -73,7 +73,7 @@ func (a *acks) run(write func(*stan.Msg) bool, release func(*delivery)) {
 		batch, a.queue = a.queue, batch[:0]
 		a.mu.Unlock()
 		for _, d := range batch {
-			d.acked = write(d.msg)
+			d.acked = write(d.msg.Load())
 		}
 		a.remember(batch)
 		for _, d := range batch {
@@ -89,18 +89,19 @@ func (a *acks) remember(batch []*delivery) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, d := range batch {
+		m := d.msg.Load()
 		switch {
 		case !d.acked:
-			a.unsent[d.Sequence] = d.msg
+			a.unsent[d.key] = m
 			continue
 		case len(a.sent) < a.most:
-			a.sent = append(a.sent, identityOf(d.msg))
+			a.sent = append(a.sent, d.key)
 		default:
-			a.sent[a.oldest] = identityOf(d.msg)
+			a.sent[a.oldest] = d.key
 			a.oldest = (a.oldest + 1) % a.most
 		}
-		if d.msg.Redelivered {
-			delete(a.unsent, d.Sequence)
+		if m.Redelivered {
+			delete(a.unsent, d.key)
 		}
 	}
 }
@@ -109,7 +110,7 @@ func (a *acks) remember(batch []*delivery) {
 func (a *acks) keep(m *stan.Msg) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.unsent[m.Sequence] = m
+	a.unsent[identityOf(m)] = m
 }
 
 // done reports whether m is remembered: then it only has to be acknowledged
@@ -117,10 +118,8 @@ func (a *acks) keep(m *stan.Msg) {
 func (a *acks) done(m *stan.Msg) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if k := a.unsent[m.Sequence]; k != nil && k.Timestamp == m.Timestamp {
-		return true
-	}
-	return slices.Contains(a.sent, identityOf(m))
+	key := identityOf(m)
+	return a.unsent[key] != nil || slices.Contains(a.sent, key)
 }
 
 func (a *acks) allUnsent() []*stan.Msg {

@@ -1,8 +1,8 @@
 package stanwrap
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -15,30 +15,34 @@ import (
 	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
-// Client is one registration with a NATS Streaming server over one NATS
-// connection: a [ticketing.Sender] and a [ticketing.Receiver]. Its methods may
-// be called concurrently.
+// Client is one client of a NATS Streaming server: a [ticketing.Sender] and a
+// [ticketing.Receiver]. Its methods may be called concurrently.
 //
-// When the server no longer knows the client, or has not answered its pings,
-// the client is closed for good: [Client.Err] has the reason, outstanding
-// publishes are of unknown outcome, later ones not sent, and every Receive
-// returns an error.
+// A client has one session at a time, which is a registration with the
+// streaming server over a NATS connection of its own. The NATS connection is
+// made again when it is lost, and the session goes on. When the session itself
+// is lost, because the server forgot it or does not answer its pings, what is
+// in flight is of unknown outcome, and the client registers anew with the same
+// id, for as long as it takes; subscriptions are made again with it, and go on
+// where they were. Meanwhile publishes fail at once with
+// [ticketing.ErrNotConnected].
+//
+// Two things end a client for good, and [Client.Err] tells which: another
+// client that runs with its id, and credentials that the server refuses.
 type Client struct {
-	cfg   Config
-	log   *slog.Logger
-	nc    *nats.Conn
-	state *natsconn.State
-	link  natsconn.Link
-	sess  atomic.Pointer[session]
-	out   *outbound
+	cfg  Config
+	log  *slog.Logger
+	sess atomic.Pointer[session] // the last one, which may be lost
+	link natsconn.Link           // up while the session can be used
+	out  *outbound
 
 	stopping context.Context // ends when Receives are to stop
 	stop     context.CancelCauseFunc
 	hurry    context.Context // ends when nothing is waited for any more
 	cut      context.CancelCauseFunc
 
-	mu       sync.Mutex // guards refused against receives.Add
-	refused  bool       // no new Receive
+	mu       sync.Mutex // guards link.Set, and refused against what is begun
+	refused  bool       // no new Receive and no new session
 	receives sync.WaitGroup
 	aside    sync.WaitGroup // goroutines that outlive the call that started them
 
@@ -57,33 +61,22 @@ var (
 	_ ticketing.CapabilityReporter = (*Client)(nil)
 )
 
-// Connect connects and registers with the streaming server, once: it does not
-// try again. It honours ctx in every state. Errors say which field of cfg to
-// look at, and have no credentials in them.
+// Connect connects and registers with the streaming server. It does not try
+// again, except where the client id is still in use: the process that had it
+// may be about to end ([Config].ClientIDWait). It honours ctx in every state.
+// Errors say which field of cfg to look at, and have no credentials in them.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("stanwrap: %w", err)
 	}
 	c := newClient(cfg)
-	opts := append(c.state.Options(),
-		// A write that is stuck holds the client's lock.
-		nats.FlusherTimeout(cfg.AckTimeout), nats.ReconnectOnFlusherError())
-	c.nc, err = natsconn.Dial(ctx, cfg.natsconn(), opts...)
+	s, err := c.register(ctx, once)
 	if err != nil {
 		return nil, fmt.Errorf("stanwrap: %w", err)
 	}
-	s, limit, err := openSession(ctx, &cfg, c.nc, c.lose, func() { _ = c.state.Close(context.Background(), c.nc) })
-	if err != nil {
-		return nil, fmt.Errorf("stanwrap: connect to NATS Streaming: %w", err)
-	}
-	c.out.maxPayload.Store(limit)
-	c.sess.Store(s)
 	c.out.start()
-	close(s.ready)
-	if c.state.Closed() { // before there was a session to end
-		c.natsClosed()
-	}
+	c.adopt(s)
 	return c, nil
 }
 
@@ -97,19 +90,11 @@ func newClient(cfg Config) *Client {
 	}
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	c.hurry, c.cut = context.WithCancelCause(context.Background())
-	c.link.Set(true)
 	c.out = newOutbound(c)
-	c.state = &natsconn.State{
-		OnDisconnect: c.disconnected,
-		OnReconnect:  c.reconnected,
-		OnClosed:     c.natsClosed,
-		OnAsyncError: c.asyncError,
-		Logger:       cfg.Logger,
-	}
 	return c
 }
 
-// session is the registration that counts now.
+// session is the last session, which may be lost.
 func (c *Client) session() *session { return c.sess.Load() }
 
 // Capabilities declares what NATS Streaming can do: groups and durable
@@ -125,20 +110,19 @@ func (c *Client) Capabilities() ticketing.Capabilities {
 // something is sent.
 func (c *Client) CheckSubject(_ context.Context, s ticketing.Subject) error { return s.Validate() }
 
-// Conn returns the NATS connection. Closing it ends the client.
-func (c *Client) Conn() *nats.Conn { return c.nc }
+// Conn returns the NATS connection of the current session. The next session
+// has another one: do not keep it.
+func (c *Client) Conn() *nats.Conn { return c.session().nc }
 
-// Stan returns stan.go's connection of the current session.
+// Stan returns stan.go's connection of the current session. Do not keep it.
 func (c *Client) Stan() stan.Conn { return c.session().conn }
 
 // Healthy reports whether the client is connected and has a session, as far as
 // is known. It does not use the network.
-func (c *Client) Healthy() bool {
-	return c.link.Load().Up && c.session().alive() && c.stopping.Err() == nil
-}
+func (c *Client) Healthy() bool { return c.link.Load().Up && c.stopping.Err() == nil }
 
 // Closed returns a channel that is closed when the client is closed for good,
-// by [Client.Close] or because it lost its session.
+// by [Client.Close] or because it cannot have a session any more.
 func (c *Client) Closed() <-chan struct{} { return c.ended }
 
 // Err returns nil until the client is closed for good, and then why: nil after
@@ -152,31 +136,30 @@ func (c *Client) Err() error {
 	}
 }
 
-// closedErr is the error of what is asked of a client that is closed or about
-// to be.
-func (c *Client) closedErr() error {
-	if err := c.Err(); err != nil {
-		return err
+// unusable is why the client cannot be used while its link is down.
+func (c *Client) unusable() error {
+	switch {
+	case c.stopping.Err() != nil:
+		return cmp.Or(c.Err(), ticketing.ErrClosed)
+	case !c.session().alive():
+		return errSessionLost
 	}
-	if s := c.session(); !s.alive() && s.err != nil {
-		return lostError(s.err)
+	return errDisconnected
+}
+
+// Why nothing can be sent for the moment.
+var (
+	errDisconnected = fmt.Errorf("%w to NATS; the client is reconnecting", ticketing.ErrNotConnected)
+	errSessionLost  = fmt.Errorf("%w: the NATS Streaming session was lost, and the client is making it anew", ticketing.ErrNotConnected)
+)
+
+// relink brings the link in line with what the session s has heard.
+func (c *Client) relink(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if up := s.usable(); s == c.session() && up != c.link.Load().Up {
+		c.link.Set(up)
 	}
-	return ticketing.ErrClosed
-}
-
-// lostError is the error of what ended with its session.
-func lostError(reason error) error {
-	return fmt.Errorf("%w: the NATS Streaming session was lost: %w", ticketing.ErrClosed, reason)
-}
-
-func (c *Client) disconnected(error) {
-	c.link.Set(false)
-	c.out.failQueued(errDisconnected)
-}
-
-func (c *Client) reconnected() {
-	c.out.maxPayload.Store(c.nc.MaxPayload())
-	c.link.Set(true)
 }
 
 // asyncError hears what the server says on the side.
@@ -184,30 +167,6 @@ func (c *Client) asyncError(_ *nats.Subscription, err error) {
 	if channel, ok := deniedPublish(err, c.cfg.ClusterID); ok {
 		c.out.denied(channel, err)
 	}
-}
-
-// natsClosed is called when the connection is closed for good.
-func (c *Client) natsClosed() {
-	c.link.Set(false)
-	if s := c.session(); s != nil {
-		err := c.state.Err()
-		if err == nil {
-			err = errors.New("the NATS connection was closed")
-		}
-		c.lose(s, err)
-	}
-}
-
-// lose ends the session s, and with it the client.
-func (c *Client) lose(s *session, err error) {
-	if !s.end(err) {
-		return
-	}
-	if c.stopping.Err() == nil {
-		c.log.Error("NATS Streaming session lost", "client_id", c.cfg.ClientID, "error", err)
-	}
-	c.end(lostError(err))
-	c.startShutdown()
 }
 
 // end records why the client is closed, the first time.

@@ -15,7 +15,8 @@ import (
 //
 // Close returns nil once all of that is done. When ctx ends first nothing more
 // is waited for, and Close returns ctx's error; what was outstanding is then
-// of unknown outcome. It may be called several times, from anywhere.
+// of unknown outcome. A client that has no session at the moment does not wait
+// for one. It may be called several times, from anywhere.
 func (c *Client) Close(ctx context.Context) error {
 	c.startShutdown()
 	stop := context.AfterFunc(ctx, func() { c.cut(context.Cause(ctx)) })
@@ -30,12 +31,10 @@ func (c *Client) Close(ctx context.Context) error {
 
 func (c *Client) startShutdown() { c.shutdownOnce.Do(func() { go c.shutdown() }) }
 
-// shutdown is what Close and a lost session have in common. It waits for each
-// step until c.hurry ends.
+// shutdown is what Close and the end for want of a session have in common. It
+// waits for each step until c.hurry ends.
 func (c *Client) shutdown() {
 	defer close(c.finished)
-	lost := !c.session().alive()
-
 	c.mu.Lock()
 	c.refused = true
 	c.mu.Unlock()
@@ -45,37 +44,31 @@ func (c *Client) shutdown() {
 		c.receives.Wait()
 		close(received)
 	}()
-	// With a lost session there is nothing to wait for on the wire.
-	patience := c.hurry
-	if lost {
-		patience = ended
-	}
 	select {
 	case <-received:
-	case <-patience.Done():
+	case <-c.hurry.Done():
 	}
 
 	c.out.window.close()
 	select {
 	case <-c.out.window.empty:
-	case <-patience.Done():
+	case <-c.hurry.Done():
 	}
 
-	c.session().end(nil)
-
-	// A session that is lost may be another client's by now, and stan.go
-	// closes sessions by the client's id: close the connection first.
-	if !lost && c.link.Load().Up {
-		c.closeSession()
+	s := c.session()
+	if s.end() && s.state.Connected() {
+		if err := s.leave(c.hurry); err != nil {
+			c.log.Warn("NATS Streaming session not closed cleanly", "client_id", c.cfg.ClientID, "error", err)
+		}
+	} else {
+		s.retire(c.hurry)
 	}
-	_ = c.state.Close(c.hurry, c.nc)
-	_ = c.session().conn.Close() // fails what is outstanding; sends nothing any more
 
 	<-c.out.window.empty // what was outstanding has failed
 	c.out.stop()
 	<-received
 	c.aside.Wait()
-	if err := context.Cause(c.hurry); err != nil && !lost {
+	if err := context.Cause(c.hurry); err != nil {
 		c.closeErr = fmt.Errorf("stanwrap: close cut short: %w", err)
 	}
 	c.end(nil)
@@ -87,16 +80,3 @@ var ended = func() context.Context {
 	cancel()
 	return ctx
 }()
-
-// closeSession tells the server that the client leaves.
-func (c *Client) closeSession() {
-	done := make(chan error, 1)
-	go func() { done <- c.session().conn.Close() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			c.log.Warn("NATS Streaming session not closed cleanly", "client_id", c.cfg.ClientID, "error", err)
-		}
-	case <-c.hurry.Done():
-	}
-}

@@ -29,6 +29,9 @@ type Config struct {
 	// same time may have the same.
 	ClientID string
 
+	// ClientIDWait is how long a client id that is in use is tried again: the
+	// process that had it may be about to end. Default 5 s.
+	ClientIDWait time.Duration
 	// AckTimeout is how long a publish waits for the server's
 	// acknowledgement; then its outcome is unknown. Default 5 s.
 	AckTimeout time.Duration
@@ -40,7 +43,8 @@ type Config struct {
 	PingInterval time.Duration
 	// PingMaxOut is how many pings may go unanswered, at least 2. The session
 	// counts as lost at the next one. Default 3: with the default interval a
-	// dead server is found within 12 s.
+	// dead server is found within 12 s. stan.go's own defaults take more than
+	// seven minutes.
 	PingMaxOut int
 	// Logger hears of a lost connection and session. Default [slog.Default].
 	Logger *slog.Logger
@@ -48,6 +52,7 @@ type Config struct {
 
 // Defaults of a [Config].
 const (
+	DefaultClientIDWait = 5 * time.Second
 	DefaultAckTimeout   = 5 * time.Second
 	DefaultMaxPending   = 4096
 	DefaultPingInterval = 3 * time.Second
@@ -77,8 +82,11 @@ func (c Config) withDefaults() (Config, error) {
 	case !validClientID.MatchString(c.ClientID):
 		report("Config.ClientID %q has a character that is not a letter, digit, '_' or '-'", c.ClientID)
 	}
-	if c.AckTimeout < 0 || c.MaxPending < 0 || c.PingInterval < 0 || c.PingMaxOut < 0 {
-		report("Config: AckTimeout, MaxPending, PingInterval and PingMaxOut cannot be negative")
+	if c.ClientIDWait < 0 || c.AckTimeout < 0 || c.MaxPending < 0 || c.PingInterval < 0 || c.PingMaxOut < 0 {
+		report("Config: ClientIDWait, AckTimeout, MaxPending, PingInterval and PingMaxOut cannot be negative")
+	}
+	if c.ClientIDWait == 0 {
+		c.ClientIDWait = DefaultClientIDWait
 	}
 	if c.AckTimeout == 0 {
 		c.AckTimeout = DefaultAckTimeout

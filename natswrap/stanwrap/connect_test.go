@@ -2,7 +2,6 @@ package stanwrap_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -52,20 +51,51 @@ func TestConnectNamesTheClusterIDWhenNoStreamingServerAnswers(t *testing.T) {
 	}
 }
 
-func TestConnectSaysThatTheClientIDIsInUse(t *testing.T) {
+func TestConnectSaysThatTheClientIDIsInUseAndLeavesItsOwnerAlone(t *testing.T) {
 	s := stanserver.Run(t)
-	connect(t, s.URL(), nil)
+	first := connect(t, s.URL(), nil)
 	_, err := stanwrap.Connect(t.Context(), stanwrap.Config{
 		URLs: []string{s.URL()}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: quiet,
+		ClientIDWait: time.Millisecond,
 	})
-	if text := errText(err); !strings.Contains(text, `"client" is in use`) {
+	if text := errText(err); !strings.Contains(text, `"client"`) || !strings.Contains(text, "in use") {
 		t.Errorf("error %q does not say that the client id is in use", text)
+	}
+	send(t, first, "{}")
+}
+
+// A deployment that replaces its processes one by one, and a quick restart.
+func TestConnectWaitsForTheProcessThatIsAboutToFreeTheClientID(t *testing.T) {
+	s := stanserver.Run(t)
+	first := connect(t, s.URL(), nil)
+	result := make(chan error, 1)
+	var refused logs
+	go func() {
+		c, err := stanwrap.Connect(t.Context(), stanwrap.Config{
+			URLs: []string{s.URL()}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: refused.logger(),
+			ClientIDWait: patience,
+		})
+		if err == nil {
+			err = c.Close(t.Context())
+		}
+		result <- err
+	}()
+	until(t, "the id is in use", func() bool { return strings.Contains(refused.String(), "in use") })
+	if err := first.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := await(t, result); err != nil {
+		t.Errorf("Connect = %v after the id was freed, want nil", err)
 	}
 }
 
 func TestConnectTakesTheClientIDOverFromAClientThatDied(t *testing.T) {
 	s := stanserver.Run(t)
-	connect(t, s.URL(), nil).Conn().Close()
+	dead, err := stan.Connect(stanserver.DefaultClusterID, "client", stan.NatsURL(s.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.NatsConn().Close() // nothing tells the streaming server
 	send(t, connect(t, s.URL(), nil), "{}")
 }
 
@@ -149,70 +179,4 @@ func TestAClientTellsWhatItCanDo(t *testing.T) {
 	if !c.Healthy() || c.Err() != nil || c.Stan() == nil || !c.Conn().IsConnected() {
 		t.Error("a new client is not healthy")
 	}
-}
-
-// loseSession makes the server forget the client, as its restart with a memory
-// store does.
-func loseSession(t *testing.T, s *stanserver.Server, id string) {
-	t.Helper()
-	nc, err := nats.Connect(s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	request, err := (&pb.CloseRequest{ClientID: id}).Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := nc.Request("_STAN.close."+stanserver.DefaultClusterID, request, patience); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestALostSessionClosesTheClientForGood(t *testing.T) {
-	s := stanserver.Run(t)
-	c := connect(t, s.URL(), func(c *stanwrap.Config) { c.PingInterval = time.Millisecond }) // one second
-	in := receive(t, c, subscription())
-	send(t, c, "one")
-	m := in.want("one")
-	loseSession(t, s, "client")
-	closed(t, "the ping finds the session lost", c.Closed())
-	is(t, c.Err(), ticketing.ErrClosed)
-	if c.Healthy() {
-		t.Error("a client without a session is healthy")
-	}
-	is(t, await(t, start(t.Context(), c, message("two"))), ticketing.ErrNotSent, ticketing.ErrClosed)
-	if err := m.Settle(ticketing.Verdict{Kind: ticketing.Ack}); err == nil {
-		t.Error("an acknowledgement that the server cannot get is no error")
-	}
-	is(t, in.wait(), ticketing.ErrClosed)
-	is(t, c.Receive(t.Context(), subscription(), nil), ticketing.ErrClosed)
-	if err := c.Close(t.Context()); err != nil {
-		t.Errorf("Close = %v, want nil", err)
-	}
-	if errors.Is(c.Err(), nats.ErrConnectionClosed) || c.Err() == nil {
-		t.Errorf("Err = %v after Close, want the first reason", c.Err())
-	}
-}
-
-func TestReceiveFindsThatTheSessionIsLost(t *testing.T) {
-	s := stanserver.Run(t)
-	c := connect(t, s.URL(), nil)
-	loseSession(t, s, "client")
-	is(t, c.Receive(t.Context(), subscription(), nil), ticketing.ErrClosed)
-	closed(t, "the client is closed", c.Closed())
-}
-
-func TestAStreamingServerThatIsDownIsFoundByItsPings(t *testing.T) {
-	s := stanserver.Run(t)
-	c := connect(t, s.URL(), func(c *stanwrap.Config) { c.PingInterval, c.PingMaxOut = time.Second, 2 })
-	in := receive(t, c, subscription())
-	send(t, c, "one")
-	in.ack(in.want("one"))
-	s.Streaming().Shutdown()
-	late := receive(t, c, subscription()) // asks until the pings have told
-	closed(t, "the client is closed", c.Closed())
-	is(t, c.Err(), ticketing.ErrClosed, stan.ErrMaxPings)
-	is(t, in.wait(), ticketing.ErrClosed)
-	is(t, late.wait(), ticketing.ErrClosed)
 }

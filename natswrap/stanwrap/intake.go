@@ -17,16 +17,16 @@ import (
 // intake is one Receive: what it holds, and how that is settled.
 type intake struct {
 	c      *Client
-	sess   *session
 	s      ticketing.Subscription
 	handle func(context.Context, *ticketing.Inbound)
 	ctx    context.Context // what handle gets
 	cancel context.CancelFunc
 
-	turn    sync.Mutex  // held while handle runs
-	stopped atomic.Bool // nothing more is handed over
-	over    atomic.Bool // what is held was given back
-	held    held.Table[uint64, delivery]
+	joined  atomic.Pointer[membership] // the one that counts
+	turn    sync.Mutex                 // held while handle runs
+	stopped atomic.Bool                // nothing more is handed over
+	over    atomic.Bool                // what is held was given back
+	held    held.Table[identity, delivery]
 	acks    *acks
 }
 
@@ -40,12 +40,14 @@ func newIntake(ctx context.Context, c *Client, s ticketing.Subscription, handle 
 type delivery struct {
 	ticketing.Inbound
 	in    *intake
-	msg   *stan.Msg
-	acked bool // for the goroutine that writes acknowledgements
+	key   identity
+	msg   atomic.Pointer[stan.Msg] // as it came last: in which session it can be acknowledged
+	acked bool                     // for the goroutine that writes acknowledgements
 }
 
 func (in *intake) newDelivery(m *stan.Msg) *delivery {
-	d := &delivery{in: in, msg: m}
+	d := &delivery{in: in, key: identityOf(m)}
+	d.msg.Store(m)
 	d.ID = messageID(m)
 	d.Subject = in.s.Subject
 	d.Time = time.Unix(0, m.Timestamp)
@@ -82,27 +84,43 @@ func attempt(m *stan.Msg) int {
 	}
 }
 
-// deliver is stan.go's callback, on the subscription's own goroutine.
-func (in *intake) deliver(m *stan.Msg) {
+// deliver takes in what comes to a membership, one message at a time.
+func (in *intake) deliver(mem *membership, m *stan.Msg) {
 	in.turn.Lock()
 	defer in.turn.Unlock()
-	if in.stopped.Load() {
-		return // the server gives it to others when the subscription is closed
-	}
-	// The server gives the unsettled messages of a member that left to the
-	// others, beyond their max in flight.
-	if m.Redelivered && in.held.Len() >= in.s.Window {
+	// The server gives what is not handed over to others when the membership
+	// ends, or here to the next one.
+	if in.stopped.Load() || in.joined.Load() != mem {
 		return
 	}
-	d := in.newDelivery(m)
-	if !in.held.Add(m.Sequence, d) {
-		return // still held
+	// A server that crashed may not know that it had delivered a message.
+	if m.Redelivered || mem.again {
+		switch {
+		case in.absorb(m):
+			return
+		case in.acks.done(m):
+			d := in.newDelivery(m)
+			in.held.Add(d.key, d)
+			in.acks.add(d)
+			return
+		case in.held.Len() >= in.s.Window:
+			// It gives the unsettled messages of a member that left to the
+			// others, beyond their max in flight.
+			return
+		}
 	}
-	if m.Redelivered && in.acks.done(m) {
-		in.acks.add(d)
+	d := in.newDelivery(m)
+	if !in.held.Add(d.key, d) {
+		in.absorb(m)
 		return
 	}
 	in.handle(in.ctx, &d.Inbound)
+}
+
+// absorb reports whether m is still held. Then it is to be acknowledged where
+// it came last.
+func (in *intake) absorb(m *stan.Msg) bool {
+	return in.held.Update(identityOf(m), func(d *delivery) { d.msg.Store(m) })
 }
 
 // SettleInbound implements [ticketing.Settler].
@@ -112,12 +130,12 @@ func (d *delivery) SettleInbound(_ *ticketing.Inbound, v ticketing.Verdict) erro
 		return ticketing.ErrSettled
 	}
 	if v.Kind != ticketing.Ack && v.Kind != ticketing.Drop {
-		in.held.Take(d.Sequence)
+		in.held.Take(d.key)
 		return nil
 	}
 	if err := in.obstacle(); err != nil {
-		in.acks.keep(d.msg)
-		in.held.Take(d.Sequence)
+		in.acks.keep(d.msg.Load())
+		in.held.Take(d.key)
 		return fmt.Errorf("acknowledgement of %s not sent: %w", d.ID, err)
 	}
 	in.acks.add(d)
@@ -126,22 +144,19 @@ func (d *delivery) SettleInbound(_ *ticketing.Inbound, v ticketing.Verdict) erro
 
 // obstacle is why no acknowledgement can be written now, or nil.
 func (in *intake) obstacle() error {
-	switch {
-	case !in.sess.alive():
-		return in.c.closedErr()
-	case !in.c.link.Load().Up:
-		return errDisconnected
+	if in.c.link.Load().Up {
+		return nil
 	}
-	return nil
+	return in.c.unusable()
 }
 
 // ack tells the server that m is done, and reports whether that could be
-// written.
+// written. Nothing goes out for a message of a session that is lost.
 func (in *intake) ack(m *stan.Msg) bool { return in.obstacle() == nil && m.Ack() == nil }
 
 // release lets go of a message that is done. That comes after its ack was
 // written: until then a redelivery finds it held, and later it finds it done.
-func (in *intake) release(d *delivery) { in.held.Take(d.Sequence) }
+func (in *intake) release(d *delivery) { in.held.Take(d.key) }
 
 // drain stops the intake and waits until all that is held is settled and the
 // acknowledgements are written, for at most the drain timeout. What is left

@@ -16,7 +16,7 @@ import (
 
 func TestOutcomesOfAPublishSayWhatIsKnown(t *testing.T) {
 	m := &ticketing.Message{ID: "id", Subject: "ticket:created"}
-	explain := map[string]func(*ticketing.Message, error) (bool, error){"publish": explainPublish, "ack": explainAck}
+	explain := map[string]func(*ticketing.Message, error, error) (bool, error){"publish": explainPublish, "ack": explainAck}
 	for _, test := range []struct {
 		at   string
 		err  error
@@ -38,7 +38,7 @@ func TestOutcomesOfAPublishSayWhatIsKnown(t *testing.T) {
 		{"ack", errors.New("no space left on device"), []error{ticketing.ErrUnknown}, false},
 	} {
 		t.Run(fmt.Sprint(test.at, " ", test.err), func(t *testing.T) {
-			lost, got := explain[test.at](m, test.err)
+			lost, got := explain[test.at](m, test.err, ticketing.ErrClosed)
 			for _, want := range test.want {
 				if !errors.Is(got, want) {
 					t.Errorf("outcome %v, want one that matches %q", got, want)
@@ -98,6 +98,7 @@ func fakeClient(t *testing.T, cfg Config, publish func(string, stan.AckHandler) 
 	s := newSession()
 	s.conn = &fakeStan{publish: publish}
 	c.sess.Store(s)
+	c.link.Set(true)
 	c.out.start()
 	t.Cleanup(func() {
 		c.out.window.close()
@@ -182,7 +183,8 @@ func TestADisconnectFailsWhatStandsInTheQueue(t *testing.T) {
 	inCall := c.testSend("in the call")
 	<-calls
 	queued := c.testSend("queued")
-	c.disconnected(nil)
+	c.link.Set(false)
+	c.out.failQueued(errDisconnected)
 	if err := wait(t, queued); !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, ticketing.ErrNotConnected) {
 		t.Errorf("queued = %v, want not sent", err)
 	}
@@ -233,8 +235,8 @@ func TestWhatIsDoneIsRememberedForAWindow(t *testing.T) {
 		return m
 	}
 	settle := func(m *stan.Msg, acked bool) {
-		d := &delivery{msg: m, acked: acked}
-		d.Sequence = m.Sequence
+		d := &delivery{key: identityOf(m), acked: acked}
+		d.msg.Store(m)
 		a.remember([]*delivery{d})
 	}
 	settle(msg(1, 10), false)
@@ -307,15 +309,16 @@ func TestNothingIsHandedOverOnceTheIntakeStopped(t *testing.T) {
 		handed++
 		_ = m.Settle(ticketing.Verdict{Kind: ticketing.Retry})
 	})
-	in.sess = c.session()
+	mem := new(membership)
+	in.joined.Store(mem)
 	m := func(seq uint64) *stan.Msg {
 		msg := new(stan.Msg)
 		msg.Sequence = seq
 		return msg
 	}
-	in.deliver(m(1))
+	in.deliver(mem, m(1))
 	in.drain()
-	in.deliver(m(2))
+	in.deliver(mem, m(2))
 	if handed != 1 {
 		t.Errorf("%d messages were handed over, want the first alone", handed)
 	}

@@ -25,38 +25,39 @@ func rejected(m *ticketing.Message, err error) error {
 }
 
 // explainPublish is the outcome of a message that PublishAsync returned an
-// error for. lost says that the session is of no use any more.
-func explainPublish(m *ticketing.Message, err error) (lost bool, outcome error) {
+// error for. lost says that the session is of no use any more, and gone is what
+// that means to the caller.
+func explainPublish(m *ticketing.Message, err, gone error) (lost bool, outcome error) {
 	switch {
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		// The connection was lost after we looked; nothing is buffered.
 		return false, notSent(m, errDisconnected)
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
-		return true, notSent(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err))
+		return true, notSent(m, gone)
 	case errors.Is(err, nats.ErrMaxPayload):
 		// The limit was lowered after we looked.
 		return false, rejected(m, fmt.Errorf("%w: %w", ticketing.ErrTooLarge, err))
 	case errors.Is(err, stan.ErrConnectionClosed):
 		// stan.go says this before and after it has sent the message.
-		return true, unknown(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err))
+		return true, unknown(m, gone)
 	}
 	return false, unknown(m, err) // a write that failed half way
 }
 
-// explainAck is the outcome of a message that an error came back for. lost
-// says that the session is of no use any more.
-func explainAck(m *ticketing.Message, err error) (lost bool, outcome error) {
+// explainAck is the outcome of a message that an error came back for. lost and
+// gone are as with explainPublish.
+func explainAck(m *ticketing.Message, err, gone error) (lost bool, outcome error) {
 	switch {
 	case errors.Is(err, stan.ErrTimeout):
 		return false, unknown(m, fmt.Errorf("no acknowledgement from NATS Streaming: %w", err))
 	case errors.Is(err, stan.ErrConnectionClosed):
-		return true, unknown(m, fmt.Errorf("%w: %w", ticketing.ErrClosed, err))
+		return true, unknown(m, gone)
 	}
 	switch text := err.Error(); {
 	case text == srvInvalidPublish:
 		// The server says so of a bad subject, which ours is not, and of a
 		// client that it does not know.
-		return true, notSent(m, fmt.Errorf("%w: NATS Streaming does not know this session: %w", ticketing.ErrNotConnected, err))
+		return true, notSent(m, fmt.Errorf("%w: the server does not know it: %w", errSessionLost, err))
 	case text == srvTooMany, text == srvNoChannel, strings.HasSuffix(text, srvOtherCase+")"):
 		// Refused before anything is stored, and not this event's own fault.
 		return false, ticketing.NewPublishError(ticketing.OutcomeRejected, m,

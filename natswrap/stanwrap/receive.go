@@ -1,6 +1,7 @@
 package stanwrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,9 +31,12 @@ const DefaultWindow = 64
 // AckWait is rounded up to whole seconds. A message that is handed back comes
 // again after it.
 //
-// While the client is not connected Receive waits until it is. It returns an
-// error that matches [ticketing.ErrClosed] when the client is closed, or loses
-// its session, before ctx ends.
+// While the client has no connection or no session Receive waits until it has,
+// and makes the subscription again with every new session: it goes on where the
+// durable position is. What is held then stays held, and is absorbed when the
+// new subscription delivers it again; an acknowledgement that the lost session
+// could not take is sent at that redelivery. Receive returns an error that
+// matches [ticketing.ErrClosed] when the client is closed before ctx ends.
 func (c *Client) Receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -55,7 +59,7 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle f
 	c.mu.Lock()
 	if c.refused {
 		c.mu.Unlock()
-		return c.closedErr()
+		return cmp.Or(c.Err(), ticketing.ErrClosed)
 	}
 	c.receives.Add(1)
 	c.mu.Unlock()
@@ -63,71 +67,66 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle f
 
 	in := newIntake(ctx, c, s, handle)
 	defer in.cancel()
-	// Nothing is handed over before it is clear that this subscription is the
-	// one: ctx may end while the server's answer is on its way.
-	in.turn.Lock()
-	sub, err := c.subscribe(ctx, in)
-	in.stopped.Store(sub == nil)
-	in.turn.Unlock()
-	if sub == nil {
+	c.aside.Go(func() { in.acks.run(in.ack, in.release) })
+	defer in.acks.stop()
+	for {
+		mem, err := c.subscribe(ctx, in)
+		if mem != nil {
+			select {
+			case <-mem.sess.lost:
+				continue
+			case <-ctx.Done():
+			case <-c.stopping.Done():
+				err = c.unusable()
+			}
+		}
 		if ctx.Err() != nil {
-			return nil
+			err = nil
+		}
+		in.drain()
+		if mem != nil {
+			mem.close()
 		}
 		return err
 	}
-	c.aside.Go(func() { in.acks.run(in.ack, in.release) })
-	defer in.acks.stop()
-	select {
-	case <-ctx.Done():
-	case <-c.stopping.Done():
-		err = c.closedErr()
-	case <-in.sess.lost:
-		err = c.closedErr()
-	}
-	if ctx.Err() != nil {
-		err = nil
-	}
-	in.drain()
-	c.closeSub(in.sess, sub)
-	return err
 }
 
 // A streaming server that does not answer is asked again for as long as its
-// pings take to tell whether it is gone.
+// pings take to tell whether it is gone. One that cannot make a subscription
+// that it had made before gets the same time.
 const (
 	subscribePatience = 15 * time.Second
 	subscribePause    = 500 * time.Millisecond
 )
 
-// subscribe makes the subscription once there is a connection, and stays
-// within ctx, of which stan.go knows nothing. There is no subscription when ctx
-// ended first.
-func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, error) {
+// subscribe joins the group once there is a session, and stays within ctx, of
+// which stan.go knows nothing. There is no membership when ctx ended first.
+func (c *Client) subscribe(ctx context.Context, in *intake) (*membership, error) {
 	var firstTry time.Time
 	for ctx.Err() == nil {
-		link := c.link.Load()
-		in.sess = c.session()
-		if !in.sess.alive() || c.stopping.Err() != nil {
-			return nil, c.closedErr()
+		if c.stopping.Err() != nil {
+			return nil, c.unusable()
 		}
+		link, sess := c.link.Load(), c.session()
 		if !link.Up {
 			firstTry = time.Time{}
-			c.pause(ctx, in.sess, link, nil)
+			c.pause(ctx, link, nil)
 			continue
 		}
 		if firstTry.IsZero() {
 			firstTry = time.Now()
 		}
-		sub, err := c.subscribeOnce(ctx, in)
+		again := in.joined.Load() != nil
+		mem, err := c.join(ctx, in, sess)
 		switch {
-		case err == nil || !in.sess.alive():
-			return sub, err
-		case c.link.Load() != link:
-			// The connection was lost meanwhile.
-		case errors.Is(err, stan.ErrSubReqTimeout) && time.Since(firstTry) < subscribePatience:
-			c.log.Warn("NATS Streaming does not answer a subscription; trying again",
+		case err == nil:
+			return mem, nil
+		case !sess.alive() || c.link.Load() != link:
+			// The session or the connection was lost meanwhile.
+		case (again || errors.Is(err, stan.ErrSubReqTimeout)) && time.Since(firstTry) < subscribePatience:
+			c.log.Warn("NATS Streaming makes no subscription; trying again",
 				"subject", in.s.Subject, "group", in.s.Group, "error", err)
-			c.pause(ctx, in.sess, link, time.After(subscribePause))
+			c.pause(ctx, link, time.After(subscribePause))
 		default:
 			return nil, err
 		}
@@ -136,103 +135,11 @@ func (c *Client) subscribe(ctx context.Context, in *intake) (stan.Subscription, 
 }
 
 // pause waits for whatever may make it worth trying again, or futile.
-func (c *Client) pause(ctx context.Context, s *session, l *natsconn.LinkState, timeout <-chan time.Time) {
+func (c *Client) pause(ctx context.Context, l *natsconn.LinkState, timeout <-chan time.Time) {
 	select {
 	case <-timeout:
 	case <-l.Changed:
-	case <-s.lost:
 	case <-c.stopping.Done():
 	case <-ctx.Done():
-	}
-}
-
-func (c *Client) subscribeOnce(ctx context.Context, in *intake) (stan.Subscription, error) {
-	type result struct {
-		sub stan.Subscription
-		err error
-	}
-	done := make(chan result)
-	gone := make(chan struct{}) // closed when nobody waits for done any more
-	defer close(gone)
-	c.aside.Go(func() {
-		sub, err := in.sess.conn.QueueSubscribe(string(in.s.Subject), in.s.Group, in.deliver,
-			stan.DurableName(in.s.Group),
-			stan.DeliverAllAvailable(),
-			stan.SetManualAckMode(),
-			stan.AckWait(wholeSeconds(in.s.AckWait)),
-			stan.MaxInflight(in.s.Window))
-		select {
-		case done <- result{sub, err}:
-		case <-gone:
-			if err == nil {
-				c.leave(in.sess, sub, func() {})
-			}
-		}
-	})
-	select {
-	case r := <-done:
-		if r.err != nil {
-			return nil, c.subscribeFailed(in.sess, r.err)
-		}
-		return r.sub, nil
-	case <-ctx.Done():
-		return nil, nil
-	case <-c.stopping.Done():
-	case <-in.sess.lost:
-	}
-	return nil, c.closedErr()
-}
-
-// subscribeFailed explains err, and ends the session where it means that.
-func (c *Client) subscribeFailed(s *session, err error) error {
-	switch {
-	case errors.Is(err, stan.ErrSubReqTimeout):
-		return fmt.Errorf("the server does not answer: %w", err)
-	case errors.Is(err, stan.ErrConnectionClosed):
-		return c.closedErr()
-	case err.Error() == srvUnknownClient:
-		c.lose(s, err)
-		return c.closedErr()
-	case err.Error() == srvTooMany:
-		return fmt.Errorf("the server's limit of channels is reached: %w", err)
-	}
-	return err
-}
-
-// closeSub leaves the group without giving up its position. It waits for the
-// server, which has then read all acknowledgements and gives the rest to other
-// members at once.
-func (c *Client) closeSub(s *session, sub stan.Subscription) {
-	tried := make(chan struct{})
-	c.aside.Go(func() { c.leave(s, sub, func() { close(tried) }) })
-	select {
-	case <-tried:
-	case <-c.hurry.Done():
-	case <-s.lost:
-	}
-}
-
-// leave closes sub, and goes on trying as long as the session lasts: the
-// server would take a subscription that it still knows for a member of the
-// group, and give it messages. tried is called after the first try.
-func (c *Client) leave(s *session, sub stan.Subscription, tried func()) {
-	for {
-		link := c.link.Load()
-		if link.Up {
-			err := sub.Close()
-			if err == nil || !s.alive() || errors.Is(err, stan.ErrBadSubscription) {
-				tried()
-				return
-			}
-			c.log.Warn("NATS Streaming subscription not closed; trying again", "client_id", c.cfg.ClientID, "error", err)
-		}
-		tried()
-		tried = func() {}
-		select {
-		case <-link.Changed:
-		case <-time.After(requestTimeout):
-		case <-s.lost:
-			return
-		}
 	}
 }

@@ -37,15 +37,14 @@ func (o *outbound) start() {
 
 // Reasons of a publish that was not sent.
 var (
-	errDisconnected = fmt.Errorf("%w to NATS; the client is reconnecting", ticketing.ErrNotConnected)
-	errNilContext   = errors.New("the context is nil")
-	errNotWritten   = errors.New("the connection did not take it within the ack timeout")
+	errNilContext = errors.New("the context is nil")
+	errNotWritten = errors.New("the connection did not take it within the ack timeout")
 )
 
 // Send publishes m and reports through done when the server has stored it. It
 // blocks for a place in the window alone ([Config].MaxPending), and fails at
-// once with [ticketing.ErrNotConnected] while there is no connection. The
-// outcome comes within twice the AckTimeout.
+// once with [ticketing.ErrNotConnected] while there is no connection or no
+// session. The outcome comes within twice the AckTimeout.
 func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
 	if err := c.out.send(ctx, &request{o: c.out, m: m, done: done}); err != nil {
 		done(err)
@@ -73,7 +72,7 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 		return notSent(m, err)
 	}
 	if !o.window.enter(r) {
-		return notSent(m, o.c.closedErr())
+		return notSent(m, o.c.unusable())
 	}
 	if r.admitted == nil {
 		return nil
@@ -86,7 +85,7 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 			link = o.c.link.Load()
 			err = o.obstacle(link)
 		case <-o.window.shut:
-			err = o.c.closedErr()
+			err = o.c.unusable()
 		case <-ctx.Done():
 			err = fmt.Errorf("waiting for a place among %d unacknowledged publishes: %w", o.window.size, context.Cause(ctx))
 		}
@@ -99,13 +98,10 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 
 // obstacle is why nothing can be handed to stan.go now, or nil.
 func (o *outbound) obstacle(link *natsconn.LinkState) error {
-	if s := o.c.session(); !s.alive() {
-		return o.c.closedErr()
+	if link.Up {
+		return nil
 	}
-	if !link.Up {
-		return errDisconnected
-	}
-	return nil
+	return o.c.unusable()
 }
 
 // guidLen is the length of the ids that stan.go makes for a message and for a
@@ -177,8 +173,12 @@ func (r *request) acked(_ string, err error) {
 	r.failed(err, explainAck)
 }
 
-func (r *request) failed(err error, explain func(*ticketing.Message, error) (bool, error)) {
-	lost, outcome := explain(r.m, err)
+func (r *request) failed(err error, explain func(*ticketing.Message, error, error) (bool, error)) {
+	gone := errSessionLost
+	if r.o.c.stopping.Err() != nil {
+		gone = ticketing.ErrClosed
+	}
+	lost, outcome := explain(r.m, err, gone)
 	r.finish(outcome)
 	if lost {
 		r.o.c.lose(r.sess, err)
