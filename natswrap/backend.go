@@ -98,6 +98,8 @@ func (c Config) stan() stanwrap.Config {
 		TLSKey:     c.TLSKey,
 		AckTimeout: c.AckTimeout,
 		MaxPending: c.MaxPending,
-		Logger:     c.logger(),
+
+		WaitForConnection: c.WaitForConnection,
+		Logger:            c.logger(),
 	}
 }

@@ -78,6 +78,9 @@ type Config struct {
 	// MaxPending is the most publishes that wait for their acknowledgement at
 	// a time; the next ones wait for a place. Default: the backend's.
 	MaxPending int
+	// WaitForConnection makes a publish wait, within its ctx, while there is no
+	// connection, instead of failing at once with [ticketing.ErrNotConnected].
+	WaitForConnection bool
 	// ShutdownTimeout bounds what [Run] does after its context ended. Default
 	// 25 s, since Kubernetes kills after 30.
 	ShutdownTimeout time.Duration

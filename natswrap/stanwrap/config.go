@@ -38,6 +38,10 @@ type Config struct {
 	// MaxPending is the window of publishes: the most that wait for their
 	// acknowledgement, beyond which Send blocks. Default 4096.
 	MaxPending int
+	// WaitForConnection makes Send wait, within its ctx, while there is no
+	// connection or no session, instead of failing at once with
+	// [ticketing.ErrNotConnected].
+	WaitForConnection bool
 	// PingInterval is the time between two pings of the streaming server, in
 	// whole seconds, at least one. Default 3 s.
 	PingInterval time.Duration

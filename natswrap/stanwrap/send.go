@@ -44,7 +44,8 @@ var (
 // Send publishes m and reports through done when the server has stored it. It
 // blocks for a place in the window alone ([Config].MaxPending), and fails at
 // once with [ticketing.ErrNotConnected] while there is no connection or no
-// session. The outcome comes within twice the AckTimeout.
+// session, unless [Config].WaitForConnection is set. The outcome comes within
+// twice the AckTimeout.
 func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
 	if err := c.out.send(ctx, &request{o: c.out, m: m, done: done}); err != nil {
 		done(err)
@@ -66,8 +67,7 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 	if ctx.Err() != nil {
 		return notSent(m, context.Cause(ctx))
 	}
-	link := o.c.link.Load()
-	err := o.obstacle(link)
+	link, err := o.awaitLink(ctx)
 	if err != nil {
 		return notSent(m, err)
 	}
@@ -82,8 +82,7 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 		case <-r.admitted:
 			return nil
 		case <-link.Changed:
-			link = o.c.link.Load()
-			err = o.obstacle(link)
+			link, err = o.awaitLink(ctx)
 		case <-o.window.shut:
 			err = o.c.unusable()
 		case <-ctx.Done():
@@ -94,6 +93,25 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 		return notSent(m, err)
 	}
 	return nil
+}
+
+// awaitLink returns the link once something can be sent over it, or why
+// nothing can. It waits where the configuration says so.
+func (o *outbound) awaitLink(ctx context.Context) (*natsconn.LinkState, error) {
+	for {
+		link := o.c.link.Load()
+		err := o.obstacle(link)
+		if err == nil || !o.c.cfg.WaitForConnection || errors.Is(err, ticketing.ErrClosed) {
+			return link, err
+		}
+		select {
+		case <-link.Changed:
+		case <-o.window.shut:
+			return link, o.c.unusable()
+		case <-ctx.Done():
+			return link, fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		}
+	}
 }
 
 // obstacle is why nothing can be handed to stan.go now, or nil.

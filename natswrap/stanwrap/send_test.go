@@ -268,3 +268,36 @@ func TestEveryPublishIsCompletedOnceWhateverEndsItsSession(t *testing.T) {
 		})
 	}
 }
+
+func TestSendWaitsForAConnectionWhereItIsToldTo(t *testing.T) {
+	p := runProxy(t, stanserver.Run(t).URL())
+	c := connect(t, p.url(), func(c *stanwrap.Config) { c.WaitForConnection = true })
+	p.cut()
+	until(t, "disconnected", func() bool { return !c.Healthy() })
+	ctx, cancel := context.WithCancelCause(t.Context())
+	given := errors.New("given up")
+	cancelled := make(chan (<-chan error), 1)
+	go func() { cancelled <- start(ctx, c, message("given up")) }()
+	waiting := make(chan (<-chan error), 1)
+	go func() { waiting <- start(t.Context(), c, message("patient")) }()
+	select {
+	case <-cancelled:
+		t.Fatal("Send did not wait")
+	case <-waiting:
+		t.Fatal("Send did not wait")
+	case <-time.After(20 * time.Millisecond):
+	}
+	cancel(given)
+	is(t, await(t, <-cancelled), ticketing.ErrNotSent, ticketing.ErrNotConnected, given)
+	p.restore()
+	if err := await(t, <-waiting); err != nil {
+		t.Errorf("the publish that waited = %v, want nil", err)
+	}
+	p.cut()
+	until(t, "disconnected", func() bool { return !c.Healthy() })
+	go func() { waiting <- start(t.Context(), c, message("too late")) }()
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	is(t, await(t, <-waiting), ticketing.ErrNotSent, ticketing.ErrClosed)
+}
