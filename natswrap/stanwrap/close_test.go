@@ -6,6 +6,7 @@ import (
 	"time"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
@@ -40,9 +41,9 @@ func TestHandlersMayPublishWhileTheClientCloses(t *testing.T) {
 }
 
 func TestCloseAwaitsOutstandingPublishes(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), nil)
-	p.silence()
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), nil)
+	p.BlackHole(netfault.Both)
 	outcome := start(t.Context(), c, message("{}"))
 	result := closing(t.Context(), c)
 	until(t, "closing", func() bool { return !c.Healthy() })
@@ -51,7 +52,7 @@ func TestCloseAwaitsOutstandingPublishes(t *testing.T) {
 		t.Fatalf("Close returned (%v) before the publish was acknowledged", err)
 	case <-time.After(20 * time.Millisecond):
 	}
-	p.resume()
+	p.Heal()
 	if err := await(t, outcome); err != nil {
 		t.Errorf("the publish = %v, want nil", err)
 	}
@@ -61,14 +62,14 @@ func TestCloseAwaitsOutstandingPublishes(t *testing.T) {
 }
 
 func TestCloseIsBoundedByItsContext(t *testing.T) {
-	for name, fail := range map[string]func(*stanserver.Server, *proxy){
-		"where the server is silent": func(_ *stanserver.Server, p *proxy) { p.silence() },
-		"where the server is gone":   func(s *stanserver.Server, _ *proxy) { s.Shutdown() },
+	for name, fail := range map[string]func(*stanserver.Server, *netfault.Proxy){
+		"where the server is silent": func(_ *stanserver.Server, p *netfault.Proxy) { p.BlackHole(netfault.Both) },
+		"where the server is gone":   func(s *stanserver.Server, _ *netfault.Proxy) { s.Shutdown() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := stanserver.Run(t)
-			p := runProxy(t, s.URL())
-			c := connect(t, p.url(), nil)
+			p := netfault.Run(t, s.URL())
+			c := connect(t, p.URL(), nil)
 			in := receive(t, c, subscription())
 			send(t, c, "one")
 			m := in.want("one")

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 )
 
@@ -72,13 +73,13 @@ func TestTheAckWaitIsWholeSeconds(t *testing.T) {
 }
 
 func TestReceiveWaitsForAConnection(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), nil)
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), nil)
 	send(t, c, "one")
-	p.cut()
+	p.Cut()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	in := receive(t, c, subscription())
-	p.restore()
+	p.Heal()
 	in.ack(in.want("one"))
 	in.stop()
 }
@@ -97,9 +98,9 @@ func TestReceiveWaitsForAStreamingServerThatRestarts(t *testing.T) {
 }
 
 func TestReceiveThatWaitsForAConnectionEndsWithItsContext(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), nil)
-	p.cut()
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), nil)
+	p.Cut()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	receive(t, c, subscription()).stop()
 
@@ -114,10 +115,10 @@ func TestReceiveThatWaitsForAConnectionEndsWithItsContext(t *testing.T) {
 
 // The subscription is asked for, and its answer does not come.
 func TestReceiveEndsWithItsContextWhileItSubscribes(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), nil)
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), nil)
 	send(t, c, "one")
-	p.silence()
+	p.BlackHole(netfault.Both)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	sub := subscription()
@@ -132,7 +133,7 @@ func TestReceiveEndsWithItsContextWhileItSubscribes(t *testing.T) {
 	if d := time.Since(begin); d > 2*time.Second {
 		t.Errorf("Receive took %v to notice", d)
 	}
-	p.resume()
+	p.Heal()
 	// The subscription that came late was closed: another gets the message
 	// at once.
 	in := receive(t, c, sub)
@@ -142,16 +143,16 @@ func TestReceiveEndsWithItsContextWhileItSubscribes(t *testing.T) {
 
 func TestAnAckThatCouldNotBeSentIsSentAtTheRedelivery(t *testing.T) {
 	s := stanserver.Run(t)
-	p := runProxy(t, s.URL())
-	c := connect(t, p.url(), nil)
+	p := netfault.Run(t, s.URL())
+	c := connect(t, p.URL(), nil)
 	in := receive(t, c, subscription())
 	send(t, c, "one")
 	m := in.want("one")
-	p.cut()
+	p.Cut()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	is(t, m.Settle(ticketing.Verdict{Kind: ticketing.Ack}), ticketing.ErrNotConnected)
 	is(t, m.Settle(ticketing.Verdict{Kind: ticketing.Ack}), ticketing.ErrSettled)
-	p.restore()
+	p.Heal()
 	until(t, "reconnected", c.Healthy)
 	until(t, "the server has the acknowledgement", func() bool { return pending(t, s) == 0 })
 	send(t, c, "two")
@@ -161,19 +162,19 @@ func TestAnAckThatCouldNotBeSentIsSentAtTheRedelivery(t *testing.T) {
 
 func TestAnAckThatWasLostIsSentAgainAtTheRedelivery(t *testing.T) {
 	s := stanserver.Run(t)
-	p := runProxy(t, s.URL())
-	c := connect(t, p.url(), nil)
+	p := netfault.Run(t, s.URL())
+	c := connect(t, p.URL(), nil)
 	in := receive(t, c, subscription())
 	send(t, c, "one")
 	m := in.want("one")
-	p.silence()
+	p.BlackHole(netfault.Both)
 	before := c.Conn().Stats().OutMsgs
 	in.ack(m)
 	until(t, "the acknowledgement is written", func() bool { return c.Conn().Stats().OutMsgs > before })
-	p.cut()
-	p.resume()
+	p.Cut()
+	p.Heal()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
-	p.restore()
+	p.Heal()
 	until(t, "the server has the acknowledgement", func() bool { return pending(t, s) == 0 })
 	send(t, c, "two")
 	in.ack(in.want("two"))
@@ -182,17 +183,17 @@ func TestAnAckThatWasLostIsSentAgainAtTheRedelivery(t *testing.T) {
 
 func TestAnAckThatCouldNotBeSentIsSentWhenReceiveStops(t *testing.T) {
 	s := stanserver.Run(t)
-	p := runProxy(t, s.URL())
-	c := connect(t, p.url(), nil)
+	p := netfault.Run(t, s.URL())
+	c := connect(t, p.URL(), nil)
 	sub := subscription()
 	sub.AckWait = time.Hour
 	in := receive(t, c, sub)
 	send(t, c, "one")
 	m := in.want("one")
-	p.cut()
+	p.Cut()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	is(t, m.Settle(ticketing.Verdict{Kind: ticketing.Ack}), ticketing.ErrNotConnected)
-	p.restore()
+	p.Heal()
 	until(t, "reconnected", c.Healthy)
 	in.stop()
 	if n := pending(t, s); n != 0 {
@@ -226,20 +227,20 @@ func pending(t testing.TB, s *stanserver.Server) int {
 
 func TestReceiveLeavesTheGroupOnceThereIsAConnectionAgain(t *testing.T) {
 	s := stanserver.Run(t)
-	p := runProxy(t, s.URL())
-	c := connect(t, p.url(), nil)
+	p := netfault.Run(t, s.URL())
+	c := connect(t, p.URL(), nil)
 	sub := subscription()
 	sub.AckWait = time.Hour
 	in := receive(t, c, sub)
 	send(t, c, "one")
 	in.ack(in.want("one"))
-	p.cut()
+	p.Cut()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	in.stop()
 	peer := connect(t, s.URL(), clientID("peer"))
 	other := receive(t, peer, sub)
 	until(t, "both are members", func() bool { n, _ := members(t, s); return n == 2 })
-	p.restore()
+	p.Heal()
 	until(t, "the member is gone", func() bool { n, _ := members(t, s); return n == 1 })
 	send(t, peer, "two", "three", "four")
 	for _, want := range []string{"two", "three", "four"} {

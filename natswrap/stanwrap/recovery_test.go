@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
@@ -204,16 +205,16 @@ func TestACloseOfTheNATSConnectionIsALostSession(t *testing.T) {
 func TestAClientWhoseIDWasTakenEndsAndNamesIt(t *testing.T) {
 	t.Parallel()
 	s := stanserver.Run(t)
-	p := runProxy(t, s.URL())
-	c := connect(t, p.url(), func(c *stanwrap.Config) {
+	p := netfault.Run(t, s.URL())
+	c := connect(t, p.URL(), func(c *stanwrap.Config) {
 		quickPings(c)
 		c.ClientIDWait = time.Millisecond
 	})
 	in := receive(t, c, subscription())
-	p.cut()
+	p.Cut()
 	until(t, "the session is lost", func() bool { return !c.Healthy() })
 	second := connect(t, s.URL(), nil)
-	p.restore()
+	p.Heal()
 	closed(t, "the client is closed", c.Closed())
 	is(t, c.Err(), ticketing.ErrClosed)
 	if text := errText(c.Err()); !strings.Contains(text, `"client"`) || !strings.Contains(text, "in use") {

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
@@ -68,9 +69,9 @@ func TestSendRefusesANilContext(t *testing.T) {
 }
 
 func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), func(c *stanwrap.Config) { c.MaxPending = 1 })
-	p.silence()
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), func(c *stanwrap.Config) { c.MaxPending = 1 })
+	p.BlackHole(netfault.Both)
 	first := start(t.Context(), c, message("first"))
 	ctx, cancel := context.WithCancel(t.Context())
 	second := make(chan (<-chan error), 1)
@@ -82,7 +83,7 @@ func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
 	}
 	cancel()
 	is(t, await(t, <-second), ticketing.ErrNotSent, context.Canceled)
-	p.resume()
+	p.Heal()
 	if err := await(t, first); err != nil {
 		t.Errorf("the first = %v, want nil", err)
 	}
@@ -90,9 +91,9 @@ func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
 }
 
 func TestSendFailsAtOnceWhileThereIsNoConnection(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), func(c *stanwrap.Config) { c.MaxPending = 1; c.AckTimeout = time.Hour })
-	p.silence()
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), func(c *stanwrap.Config) { c.MaxPending = 1; c.AckTimeout = time.Hour })
+	p.BlackHole(netfault.Both)
 	inFlight := start(t.Context(), c, message("in flight"))
 	waiting := make(chan (<-chan error), 1)
 	go func() { waiting <- start(t.Context(), c, message("waiting")) }()
@@ -101,7 +102,7 @@ func TestSendFailsAtOnceWhileThereIsNoConnection(t *testing.T) {
 		t.Fatal("Send did not wait for a place in the window")
 	case <-time.After(20 * time.Millisecond):
 	}
-	p.cut()
+	p.Cut()
 	is(t, await(t, <-waiting), ticketing.ErrNotSent, ticketing.ErrNotConnected)
 	if c.Healthy() {
 		t.Error("a client without a connection is healthy")
@@ -113,14 +114,14 @@ func TestSendFailsAtOnceWhileThereIsNoConnection(t *testing.T) {
 }
 
 func TestSendGoesOnAfterAReconnect(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), func(c *stanwrap.Config) { c.AckTimeout = time.Second })
-	p.silence()
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), func(c *stanwrap.Config) { c.AckTimeout = time.Second })
+	p.BlackHole(netfault.Both)
 	inFlight := start(t.Context(), c, message("in flight"))
-	p.cut()
-	p.resume()
+	p.Cut()
+	p.Heal()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
-	p.restore()
+	p.Heal()
 	until(t, "reconnected", c.Healthy)
 	// Whether the connection had taken it is a matter of luck.
 	if err := await(t, inFlight); !errors.Is(err, ticketing.ErrUnknown) && !errors.Is(err, ticketing.ErrNotSent) {
@@ -130,20 +131,20 @@ func TestSendGoesOnAfterAReconnect(t *testing.T) {
 }
 
 func TestAnOutcomeThatDoesNotComeIsUnknown(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), func(c *stanwrap.Config) { c.AckTimeout = 100 * time.Millisecond })
-	p.silence()
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), func(c *stanwrap.Config) { c.AckTimeout = 100 * time.Millisecond })
+	p.BlackHole(netfault.Both)
 	err := await(t, start(t.Context(), c, message("{}")))
 	is(t, err, ticketing.ErrUnknown, stan.ErrTimeout)
-	p.resume()
+	p.Heal()
 }
 
 // The server's buffers and ours are full: stan.go's call does not return.
 func TestAStuckConnectionBoundsTheOutcome(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
+	p := netfault.Run(t, stanserver.Run(t).URL())
 	const timeout = 400 * time.Millisecond
-	c := connect(t, p.url(), func(c *stanwrap.Config) { c.AckTimeout = timeout; c.MaxPending = 256 })
-	p.silence()
+	c := connect(t, p.URL(), func(c *stanwrap.Config) { c.AckTimeout = timeout; c.MaxPending = 256 })
+	p.BlackHole(netfault.Both)
 	data := strings.Repeat("x", 256<<10)
 	begin := time.Now()
 	var outcomes []<-chan error
@@ -160,10 +161,10 @@ func TestAStuckConnectionBoundsTheOutcome(t *testing.T) {
 	if d := time.Since(begin); d > patience { // each of them would be stuck for as long as the timeout
 		t.Errorf("it took %v, with an ack timeout of %v", d, timeout)
 	}
-	p.cut()
-	p.resume()
+	p.Cut()
+	p.Heal()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
-	p.restore()
+	p.Heal()
 	until(t, "reconnected", c.Healthy)
 	send(t, c, "after")
 }
@@ -270,9 +271,9 @@ func TestEveryPublishIsCompletedOnceWhateverEndsItsSession(t *testing.T) {
 }
 
 func TestSendWaitsForAConnectionWhereItIsToldTo(t *testing.T) {
-	p := runProxy(t, stanserver.Run(t).URL())
-	c := connect(t, p.url(), func(c *stanwrap.Config) { c.WaitForConnection = true })
-	p.cut()
+	p := netfault.Run(t, stanserver.Run(t).URL())
+	c := connect(t, p.URL(), func(c *stanwrap.Config) { c.WaitForConnection = true })
+	p.Cut()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	ctx, cancel := context.WithCancelCause(t.Context())
 	given := errors.New("given up")
@@ -289,11 +290,11 @@ func TestSendWaitsForAConnectionWhereItIsToldTo(t *testing.T) {
 	}
 	cancel(given)
 	is(t, await(t, <-cancelled), ticketing.ErrNotSent, ticketing.ErrNotConnected, given)
-	p.restore()
+	p.Heal()
 	if err := await(t, <-waiting); err != nil {
 		t.Errorf("the publish that waited = %v, want nil", err)
 	}
-	p.cut()
+	p.Cut()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	go func() { waiting <- start(t.Context(), c, message("too late")) }()
 	if err := c.Close(t.Context()); err != nil {
