@@ -32,8 +32,13 @@ type Client struct {
 	flights    *flights
 	homes      homes
 	rechecks   rechecks
-	resends    resends
 	denials    denials
+
+	// link is up when publishes may be written: after the connection is, and
+	// what was open on the last one was written again.
+	link        natsconn.Link
+	linkMu      sync.Mutex
+	connections uint64 // that were lost
 
 	// Receiving.
 	receivers receivers
@@ -41,7 +46,8 @@ type Client struct {
 	// Closing.
 	life     context.Context // ends when the connection is closed
 	endLife  context.CancelFunc
-	refusing atomic.Bool // Send takes nothing more
+	refusing atomic.Bool   // Send takes nothing more
+	refused  chan struct{} // closed with that
 	closing  sync.Once
 	closed   chan struct{}
 	err      error // why, once closed is closed
@@ -67,19 +73,22 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to JetStream: %w", err)
 	}
-	c := &Client{cfg: cfg, closed: make(chan struct{})}
+	c := &Client{cfg: cfg, refused: make(chan struct{}), closed: make(chan struct{})}
 	c.life, c.endLife = context.WithCancel(context.Background())
 	c.receivers.init()
-	c.flights = newFlights(cfg.MaxPending, cfg.AckTimeout, c.onOverdue)
-	c.wire = newWire(c.flights)
+	c.flights = newFlights(cfg.MaxPending, cfg.AckTimeout)
+	c.flights.wait, c.flights.overdue, c.flights.resend = cfg.WaitForConnection, c.onOverdue, c.resend
+	c.link.Set(true)
+	c.wire = newWire(c.flights, &c.link)
 	ready := make(chan struct{})
 	defer close(ready)
 	c.state = natsconn.State{
 		Logger:       cfg.Logger,
 		OnDisconnect: func(error) { c.onLost() },
-		OnReconnect:  c.reconnected,
+		OnReconnect:  c.onReconnect,
 		OnClosed: func() {
 			c.onLost()
+			c.abandon()
 			go func() {
 				<-ready
 				c.shutdown(c.life)
@@ -153,12 +162,6 @@ func (c *Client) subscribeAcks(ctx context.Context) error {
 	return nil
 }
 
-// reconnected is the hook for a connection that is back.
-func (c *Client) reconnected() {
-	c.wire.push(frame{call: func() { c.maxPayload.Store(c.nc.MaxPayload()) }})
-	c.receivers.each((*receiver).wake)
-}
-
 // Conn returns the connection, for what this package does not offer. Closing
 // it, or draining it, is for [Client.Close].
 func (c *Client) Conn() *nats.Conn { return c.nc }
@@ -183,7 +186,7 @@ func (c *Client) Capabilities() ticketing.Capabilities {
 
 // Healthy reports whether the client is connected and not closing, without
 // asking the network.
-func (c *Client) Healthy() bool { return c.state.Connected() && !c.refusing.Load() }
+func (c *Client) Healthy() bool { return c.link.Load().Up && !c.refusing.Load() }
 
 // Closed is closed when the client is closed for good: by Close, or because
 // the server refuses its credentials.
@@ -240,6 +243,7 @@ func (c *Client) shutdown(ctx context.Context) {
 		}
 		c.receivers.stop(ctx, why)
 		c.refusing.Store(true)
+		close(c.refused)
 		c.flights.refuse()
 		err := c.flights.drain(ctx)
 
@@ -258,6 +262,7 @@ func (c *Client) shutdown(ctx context.Context) {
 		c.endLife()
 		c.wire.stop()
 		c.onLost()
+		c.abandon()
 		c.flights.stop()
 		c.closeErr = err
 		close(c.closed)

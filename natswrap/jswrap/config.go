@@ -48,12 +48,17 @@ type Config struct {
 	// consumers, and reports what is missing: for accounts without that right.
 	VerifyOnly bool
 
-	// AckTimeout bounds a publish once it was admitted. Default
-	// [DefaultAckTimeout].
+	// AckTimeout bounds a publish once it was admitted, with all that is done
+	// to get it stored: see [Client.Send]. Default [DefaultAckTimeout].
 	AckTimeout time.Duration
 	// MaxPending is how many publishes may wait for their acknowledgement;
 	// the next blocks. Default [DefaultMaxPending].
 	MaxPending int
+	// WaitForConnection makes Send wait, within its ctx, for a connection that
+	// is lost to be back, instead of failing at once with
+	// [ticketing.ErrNotConnected]. Those who wait block; nothing is buffered
+	// beyond MaxPending.
+	WaitForConnection bool
 	// Logger hears of what happens to the connection, the stream and the
 	// consumers. Default [slog.Default].
 	Logger *slog.Logger

@@ -1,7 +1,7 @@
 package jswrap
 
 import (
-	"context"
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,17 +12,21 @@ import (
 
 // pending is a publish whose outcome is not known yet.
 type pending struct {
-	m     *ticketing.Message
-	done  func(error)
-	token uint64
-	reply string // where the stream answers to
+	m      *ticketing.Message
+	done   func(error)
+	token  uint64
+	reply  string // where the stream answers to
+	repeat bool   // the stream would tell a second copy by its id
 
 	state atomic.Uint32
 
 	// Guarded by flights.mu.
 	born    uint32 // the tick at which it was admitted
-	retries uint8
-	checked bool // the stream was looked up because the answer is overdue
+	due     uint32 // the tick at which it is written again; 0 is never
+	resends uint8  // how often that was done
+	checked bool   // the stream was looked up because the answer is overdue
+	maybe   bool   // an earlier copy may be stored
+	stalled bool   // it was not stored, because nobody answers for its stream
 }
 
 // The states of a pending. Only who moves it from queued to written may write
@@ -41,11 +45,14 @@ type flights struct {
 	max     int
 	timeout time.Duration
 	tick    time.Duration // how often the table is looked through
+	wait    bool          // those who come while the connection is down wait
 	overdue func([]*pending)
+	resend  func([]*pending)
 
 	mu       sync.Mutex
 	table    map[uint64]*pending
 	waiting  []*admission // those who wait for a place, in their order
+	down     bool         // there is no connection: nobody gets a place
 	next     uint64
 	now      uint32 // ticks so far; it stands still while the table is empty
 	timer    *time.Timer
@@ -59,97 +66,16 @@ type flights struct {
 // that somebody will answer.
 const overdueAfter = 500 * time.Millisecond
 
-func newFlights(limit int, timeout time.Duration, overdue func([]*pending)) *flights {
+func newFlights(limit int, timeout time.Duration) *flights {
 	f := &flights{
 		max:     limit,
 		timeout: timeout,
-		tick:    max(min(overdueAfter/5, timeout/5), time.Millisecond),
-		overdue: overdue,
+		tick:    max(min(overdueAfter/5, timeout/10), time.Millisecond),
 		table:   make(map[uint64]*pending),
 	}
 	f.timer = time.AfterFunc(time.Hour, f.sweep)
 	f.timer.Stop()
 	return f
-}
-
-// admission waits for a place.
-type admission struct {
-	p     *pending
-	ready chan struct{} // closed with the place, or with err
-	err   error
-}
-
-// admit gives p a place and a token. It blocks while the table is full, and
-// returns ctx's error when that ends before, or ErrClosed.
-func (f *flights) admit(ctx context.Context, p *pending) error {
-	f.mu.Lock()
-	if f.refusing {
-		f.mu.Unlock()
-		return ticketing.ErrClosed
-	}
-	if len(f.table) < f.max && len(f.waiting) == 0 {
-		f.add(p)
-		f.mu.Unlock()
-		return nil
-	}
-	a := &admission{p: p, ready: make(chan struct{})}
-	f.waiting = append(f.waiting, a)
-	f.mu.Unlock()
-	select {
-	case <-a.ready:
-		return a.err
-	case <-ctx.Done():
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	i := slices.Index(f.waiting, a)
-	if i < 0 { // it got its place at the same moment
-		return a.err
-	}
-	f.waiting = slices.Delete(f.waiting, i, i+1)
-	return context.Cause(ctx)
-}
-
-// add puts p into the table. The lock is held.
-func (f *flights) add(p *pending) {
-	p.token = f.next
-	f.next++
-	p.born = f.now
-	f.table[p.token] = p
-	if !f.ticking {
-		f.ticking = true
-		f.timer.Reset(f.tick)
-	}
-}
-
-// remove takes the pending of a token out of the table, or returns nil. The
-// caller is the one who completes it. The lock is held.
-func (f *flights) remove(token uint64) *pending {
-	p, ok := f.table[token]
-	if !ok {
-		return nil
-	}
-	delete(f.table, token)
-	f.makeRoom()
-	if len(f.table) == 0 && f.empty != nil {
-		close(f.empty)
-		f.empty = nil
-	}
-	return p
-}
-
-// makeRoom lets those in who wait, several at a time: waking a publisher for
-// every single place would cost more than the publish. The lock is held.
-func (f *flights) makeRoom() {
-	if len(f.waiting) == 0 || len(f.table) > f.max-max(1, f.max/8) {
-		return
-	}
-	n := min(len(f.waiting), f.max-len(f.table))
-	for _, a := range f.waiting[:n] {
-		f.add(a.p)
-		close(a.ready)
-	}
-	f.waiting = slices.Delete(f.waiting, 0, n)
 }
 
 // finish completes the publish of a token with its outcome, if it is still
@@ -163,60 +89,62 @@ func (f *flights) finish(token uint64, err error) {
 	}
 }
 
-// message returns what was published with a token, while that is open.
-func (f *flights) message(token uint64) *ticketing.Message {
+// message returns what was published with a token, while that is open, and
+// whether an earlier copy of it may be stored.
+func (f *flights) message(token uint64) (m *ticketing.Message, maybe bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if p := f.table[token]; p != nil {
-		return p.m
+		return p.m, p.maybe
 	}
-	return nil
+	return nil, false
 }
 
-// finishAll completes every open publish that match accepts. Nil accepts all.
-// One that has not been written is surely not sent; for the others the caller
-// says what is known.
-func (f *flights) finishAll(match func(*pending) bool, written, queued func(*ticketing.Message) error) {
-	f.mu.Lock()
+// finishAll completes every open publish that match accepts, in the order of
+// their tokens. Nil accepts all; match is called under the lock. The outcome is
+// told whether the last copy was written: if not, and unless an earlier one may
+// be stored, the publish is surely not sent.
+func (f *flights) finishAll(match func(*pending) bool, outcome func(p *pending, written bool) error) {
 	var found []*pending
+	f.mu.Lock()
 	for _, p := range f.table {
 		if match == nil || match(p) {
 			found = append(found, p)
 		}
 	}
-	f.mu.Unlock()
 	slices.SortFunc(found, byToken)
-	for _, p := range found {
-		outcome := written
-		if p.state.CompareAndSwap(stateQueued, stateSettled) {
-			outcome = queued
-		}
-		f.finish(p.token, outcome(p.m))
+	written := make([]bool, len(found))
+	for i, p := range found {
+		written[i] = p.state.Swap(stateSettled) == stateWritten
+		f.remove(p.token)
+	}
+	f.mu.Unlock()
+	for i, p := range found {
+		p.done(outcome(p, written[i])) // nobody else has it any more
 	}
 }
 
-func byToken(a, b *pending) int {
-	if a.token < b.token {
-		return -1
-	}
-	return 1
-}
+func byToken(a, b *pending) int { return cmp.Compare(a.token, b.token) }
 
 // sweep runs at every tick while anything is open.
 func (f *flights) sweep() {
 	f.mu.Lock()
 	f.now++
-	late := uint32((overdueAfter + f.tick - 1) / f.tick)
-	dead := uint32((f.timeout + f.tick - 1) / f.tick)
-	var overdue []*pending
+	late, dead := f.ticks(overdueAfter), f.ticks(f.timeout)
+	var overdue, again []*pending
 	expired := false
 	for _, p := range f.table {
-		switch age := f.now - p.born; {
-		case age > dead: // at least timeout: it was born somewhere within a tick
+		age := f.now - p.born
+		if age > dead { // at least timeout: it was born somewhere within a tick
 			expired = true
-		case age >= late && !p.checked && p.state.Load() == stateWritten:
+			continue
+		}
+		if age >= late && !p.checked && p.state.Load() == stateWritten {
 			p.checked = true
 			overdue = append(overdue, p)
+		}
+		if p.due != 0 && p.due <= f.now && !f.down && f.reuse(p) {
+			again = append(again, p)
 		}
 	}
 	f.ticking = len(f.table) > 0
@@ -229,53 +157,31 @@ func (f *flights) sweep() {
 	if len(overdue) > 0 {
 		f.overdue(overdue)
 	}
+	if len(again) > 0 {
+		slices.SortFunc(again, byToken)
+		f.resend(again)
+	}
 	if expired {
 		f.expire(now, dead)
 	}
 }
 
+// ticks is how many ticks d takes.
+func (f *flights) ticks(d time.Duration) uint32 { return uint32((d + f.tick - 1) / f.tick) }
+
 // expire completes those whose answer did not come in time.
 func (f *flights) expire(now, dead uint32) {
 	f.finishAll(
 		func(p *pending) bool { return now-p.born > dead },
-		func(m *ticketing.Message) error {
-			return ticketing.NewPublishError(ticketing.OutcomeUnknown, m, errNoAck)
-		},
-		func(m *ticketing.Message) error {
-			return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, errNotWritten)
+		func(p *pending, written bool) error {
+			switch {
+			case written, p.maybe:
+				return ticketing.NewPublishError(ticketing.OutcomeUnknown, p.m, errNoAck)
+			case p.stalled:
+				return ticketing.NewPublishError(ticketing.OutcomeNotSent, p.m, errNoLeader)
+			}
+			return ticketing.NewPublishError(ticketing.OutcomeNotSent, p.m, errNotWritten)
 		})
-}
-
-// refuse admits nobody any more, and turns those away who wait.
-func (f *flights) refuse() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.refusing = true
-	for _, a := range f.waiting {
-		a.err = ticketing.ErrClosed
-		close(a.ready)
-	}
-	f.waiting = nil
-}
-
-// drain waits until nothing is open, or ctx ends.
-func (f *flights) drain(ctx context.Context) error {
-	f.mu.Lock()
-	if len(f.table) == 0 {
-		f.mu.Unlock()
-		return nil
-	}
-	if f.empty == nil {
-		f.empty = make(chan struct{})
-	}
-	empty := f.empty
-	f.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // stop ends the ticking, once the table is empty for good.
@@ -286,26 +192,4 @@ func (f *flights) issued() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.next
-}
-
-// again prepares the publish of a token, which is surely not stored, to be
-// sent once more, and says whether this is the first time. It returns nil when
-// there is none, or when it was sent often enough: then it is completed.
-func (f *flights) again(token uint64) (p *pending, first bool) {
-	f.mu.Lock()
-	if p = f.table[token]; p == nil {
-		f.mu.Unlock()
-		return nil, false
-	}
-	if p.retries < resendMax {
-		p.retries++
-		first = p.retries == 1
-		p.state.CompareAndSwap(stateWritten, stateQueued)
-		f.mu.Unlock()
-		return p, first
-	}
-	f.remove(token)
-	f.mu.Unlock()
-	p.done(ticketing.NewPublishError(ticketing.OutcomeNotSent, p.m, errNoLeader))
-	return nil, false
 }

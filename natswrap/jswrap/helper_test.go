@@ -3,9 +3,7 @@ package jswrap_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"sync"
 	"testing"
@@ -194,112 +192,4 @@ func streamConfig(t testing.TB, js jetstream.JetStream, name string) jetstream.S
 		t.Fatal(err)
 	}
 	return s.CachedInfo().Config
-}
-
-// proxy stands between client and server, and can hold back what either says.
-type proxy struct {
-	l      net.Listener
-	target string
-	closed chan struct{}
-
-	mu     sync.Mutex
-	hold   [2]chan struct{} // closed while the direction flows
-	conns  []net.Conn
-	copies sync.WaitGroup
-}
-
-// The directions of a proxy.
-const (
-	toServer = iota
-	toClient
-)
-
-func newProxy(t testing.TB, url string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{l: l, target: url[len("nats://"):], closed: make(chan struct{})}
-	for d := range p.hold {
-		p.hold[d] = make(chan struct{})
-		close(p.hold[d])
-	}
-	p.copies.Go(p.accept)
-	t.Cleanup(func() {
-		close(p.closed)
-		l.Close()
-		p.cut()
-		p.copies.Wait()
-	})
-	return p
-}
-
-func (p *proxy) url() string { return fmt.Sprintf("nats://%s", p.l.Addr()) }
-
-func (p *proxy) accept() {
-	for {
-		client, err := p.l.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", p.target)
-		if err != nil {
-			client.Close()
-			continue
-		}
-		p.mu.Lock()
-		p.conns = append(p.conns, client, server)
-		p.mu.Unlock()
-		p.copies.Go(func() { p.copy(server, client, toServer) })
-		p.copies.Go(func() { p.copy(client, server, toClient) })
-	}
-}
-
-func (p *proxy) copy(dst, src net.Conn, direction int) {
-	defer dst.Close()
-	defer src.Close()
-	buf := make([]byte, 4096)
-	for {
-		p.mu.Lock()
-		flows := p.hold[direction]
-		p.mu.Unlock()
-		select {
-		case <-flows:
-		case <-p.closed:
-			return
-		}
-		n, err := src.Read(buf)
-		// What was read while it was being held is held, too.
-		p.mu.Lock()
-		flows = p.hold[direction]
-		p.mu.Unlock()
-		select {
-		case <-flows:
-		case <-p.closed:
-			return
-		}
-		if _, werr := dst.Write(buf[:n]); err != nil || werr != nil {
-			return
-		}
-	}
-}
-
-// pause holds a direction back until the returned function is called.
-func (p *proxy) pause(direction int) (resume func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held := make(chan struct{})
-	p.hold[direction] = held
-	return sync.OnceFunc(func() { close(held) })
-}
-
-// cut breaks all connections.
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.conns {
-		c.Close()
-	}
-	p.conns = nil
 }

@@ -7,59 +7,91 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 )
 
+// home is where a subject is stored.
+type home struct {
+	stream string
+	window time.Duration // for which it tells duplicates; 0 where that is not known
+}
+
 // homes is which stream stores a subject, as far as is known. Reading it costs
 // a publish next to nothing; it is written once per subject.
 type homes struct {
 	mu    sync.Mutex
-	known atomic.Pointer[map[ticketing.Subject]string]
+	known atomic.Pointer[map[ticketing.Subject]home]
 }
 
-func (h *homes) get(s ticketing.Subject) (stream string, ok bool) {
+func (h *homes) get(s ticketing.Subject) (at home, ok bool) {
 	if known := h.known.Load(); known != nil {
-		stream, ok = (*known)[s]
+		at, ok = (*known)[s]
 	}
-	return stream, ok
+	return at, ok
 }
 
-// set remembers where subjects are stored; an empty stream forgets them.
-func (h *homes) set(stream string, subjects ...ticketing.Subject) {
+// set remembers where subjects are stored.
+func (h *homes) set(at home, subjects ...ticketing.Subject) {
+	h.change(func(known map[ticketing.Subject]home) {
+		for _, s := range subjects {
+			known[s] = at
+		}
+	})
+}
+
+// forget removes what is known of s.
+func (h *homes) forget(s ticketing.Subject) {
+	h.change(func(known map[ticketing.Subject]home) { delete(known, s) })
+}
+
+func (h *homes) change(f func(map[ticketing.Subject]home)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	known := make(map[ticketing.Subject]string)
+	known := make(map[ticketing.Subject]home)
 	if old := h.known.Load(); old != nil {
 		maps.Copy(known, *old)
 	}
-	for _, s := range subjects {
-		if stream == "" {
-			delete(known, s)
-		} else {
-			known[s] = stream
-		}
-	}
+	f(known)
 	h.known.Store(&known)
 }
 
 // lookup asks the server which stream stores s, and remembers the answer. The
 // error matches [ticketing.ErrNoStream] when the server says that none does.
-func (c *Client) lookup(ctx context.Context, s ticketing.Subject) (stream string, err error) {
-	stream, err = c.streamOf(ctx, string(s))
-	switch {
-	case err == nil:
-		c.homes.set(stream, s)
-		return stream, nil
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		c.homes.set("", s)
-		return "", fmt.Errorf("%w: %q is not among the subjects of stream %s or any other; add it to Config.Subjects", ticketing.ErrNoStream, s, c.cfg.Stream)
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return "", fmt.Errorf("%w: JetStream is not enabled for this account", ticketing.ErrNoStream)
+func (c *Client) lookup(ctx context.Context, s ticketing.Subject) (home, error) {
+	stream, err := c.streamOf(ctx, string(s))
+	if err == nil {
+		if at, ok := c.homes.get(s); ok && at.stream == stream {
+			return at, nil
+		}
+		var at home
+		if at, err = c.newHome(ctx, stream); err == nil {
+			c.homes.set(at, s)
+			return at, nil
+		}
 	}
-	return "", fmt.Errorf("look up the stream of %q: %w", s, err)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		c.homes.forget(s)
+		return home{}, fmt.Errorf("%w: %q is not among the subjects of stream %s or any other; add it to Config.Subjects", ticketing.ErrNoStream, s, c.cfg.Stream)
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return home{}, fmt.Errorf("%w: JetStream is not enabled for this account", ticketing.ErrNoStream)
+	}
+	return home{}, fmt.Errorf("look up the stream of %q: %w", s, err)
+}
+
+// newHome asks for a stream's window for duplicates: one more request for each
+// subject that is not among the configured. Where the account may not ask, it
+// is not known, and nothing is published twice.
+func (c *Client) newHome(ctx context.Context, stream string) (home, error) {
+	cfg, err := c.streamInfo(ctx, stream)
+	if err != nil && !errors.Is(err, ticketing.ErrPermission) {
+		return home{}, err
+	}
+	return home{stream, cfg.Duplicates}, nil
 }
 
 // streamOf asks the server which stream stores a subject, or a part of it where
@@ -130,8 +162,7 @@ func (c *Client) failWithoutStream(s ticketing.Subject) {
 	if !errors.Is(err, ticketing.ErrNoStream) {
 		return
 	}
-	fail := func(m *ticketing.Message) error {
-		return ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
-	}
-	c.flights.finishAll(func(p *pending) bool { return p.m.Subject == s && p.token < before }, fail, fail)
+	c.flights.finishAll(
+		func(p *pending) bool { return p.m.Subject == s && p.token < before },
+		func(p *pending, _ bool) error { return ticketing.NewPublishError(ticketing.OutcomeRejected, p.m, err) })
 }

@@ -55,6 +55,10 @@ type pubAck struct {
 	Error    *jetstream.APIError `json:"error"`
 }
 
+// errInProcess says that the cluster has another copy, and does not know yet
+// whether it is stored.
+var errInProcess = errors.New("another copy with this id is being stored")
+
 var errNotAnAck = errors.New("the answer is no acknowledgement of a stream: something else listens on this subject")
 
 // decodeAck returns nil when data says that a stream holds m, now or since
@@ -83,6 +87,7 @@ const (
 	codeSubjectOverlap   jetstream.ErrorCode = 10065
 	codeStoreFailed      jetstream.ErrorCode = 10077
 	codeHeaderTooLarge   jetstream.ErrorCode = 10097
+	codeInProcess        jetstream.ErrorCode = 10158
 	codeTooManyRequests  jetstream.ErrorCode = 10167
 )
 
@@ -91,6 +96,8 @@ func refused(m *ticketing.Message, stream string, e *jetstream.APIError) error {
 	err := fmt.Errorf("stream %s: %s (JetStream error %d)", stream, e.Description, e.ErrorCode)
 	o := ticketing.OutcomeRejected
 	switch e.ErrorCode {
+	case codeInProcess:
+		return ticketing.NewPublishError(ticketing.OutcomeUnknown, m, fmt.Errorf("stream %s: %w", stream, errInProcess))
 	case codeStoreFailed:
 		switch {
 		case strings.HasPrefix(e.Description, "maximum "): // messages, bytes, messages per subject

@@ -185,16 +185,16 @@ func (r *receiver) find() error {
 }
 
 func (r *receiver) bind() error {
-	stream, known := r.c.homes.get(r.sub.Subject)
+	at, known := r.c.homes.get(r.sub.Subject)
 	if !known {
 		var err error
-		if stream, err = r.c.lookup(r.life, r.sub.Subject); err != nil {
+		if at, err = r.c.lookup(r.life, r.sub.Subject); err != nil {
 			return err
 		}
 	}
-	cfg, err := r.c.ensureConsumer(r.life, stream, consumerConfig(r.sub))
+	cfg, err := r.c.ensureConsumer(r.life, at.stream, consumerConfig(r.sub))
 	if known && errors.Is(err, jetstream.ErrStreamNotFound) {
-		r.c.homes.set("", r.sub.Subject)
+		r.c.homes.forget(r.sub.Subject)
 		return r.bind()
 	}
 	if err != nil {
@@ -202,8 +202,8 @@ func (r *receiver) bind() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stream, r.consumer, r.ackWait = stream, cfg.Durable, cfg.AckWait
-	r.pullSubject = apiPrefix + "CONSUMER.MSG.NEXT." + stream + "." + cfg.Durable
+	r.stream, r.consumer, r.ackWait = at.stream, cfg.Durable, cfg.AckWait
+	r.pullSubject = apiPrefix + "CONSUMER.MSG.NEXT." + at.stream + "." + cfg.Durable
 	return nil
 }
 

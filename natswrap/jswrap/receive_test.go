@@ -17,6 +17,7 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 )
 
@@ -601,16 +602,16 @@ func TestADropTerminatesTheMessage(t *testing.T) {
 func TestARedeliveryOfWhatIsHeldIsAbsorbed(t *testing.T) {
 	url := natsserver.Run(t).URL()
 	admin := connect(t, config(url))
-	p := newProxy(t, url)
-	c := connect(t, config(p.url()))
+	p := netfault.Run(t, url)
+	c := connect(t, config(p.URL()))
 	s := group
 	s.AckWait = 300 * time.Millisecond
 	in := receive(t, c, s)
 	mustSend(t, c, subject, "one")
 	held := in.want("one")
-	resume := p.pause(toServer) // no sign of life gets through
+	p.BlackHole(netfault.ToServer) // no sign of life gets through
 	until(t, "the server delivers it again", func() bool { return consumerInfo(t, admin, s).Delivered.Consumer > 1 })
-	resume()
+	p.Heal()
 	mustSend(t, c, subject, "two")
 	in.settle(in.want("two"), ticketing.Ack) // and not "one" again
 	in.settle(held, ticketing.Ack)
@@ -731,7 +732,7 @@ func TestStartersOfDifferentStreamsFindOnePlaceForDeadLetters(t *testing.T) {
 
 func TestNothingIsLostThroughBrokenConnectionsAndRandomVerdicts(t *testing.T) {
 	url := natsserver.Run(t).URL()
-	p := newProxy(t, url)
+	p := netfault.Run(t, url)
 	sender := connect(t, config(url))
 	const n = 1000
 	var mu sync.Mutex
@@ -763,7 +764,7 @@ func TestNothingIsLostThroughBrokenConnectionsAndRandomVerdicts(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var members sync.WaitGroup
 	for range 2 {
-		c := connect(t, config(p.url()))
+		c := connect(t, config(p.URL()))
 		members.Go(func() {
 			s := group
 			s.AckWait = 300 * time.Millisecond
@@ -776,7 +777,7 @@ func TestNothingIsLostThroughBrokenConnectionsAndRandomVerdicts(t *testing.T) {
 	for i := range n {
 		mustSend(t, sender, subject, fmt.Sprint(i))
 		if i%200 == 100 {
-			p.cut()
+			p.Break()
 		}
 	}
 	await(t, done, "all messages")

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -27,6 +25,22 @@ var (
 // [Config].MaxPending publishes, and at the first message of a subject that
 // the configured stream does not store, to look for the stream that does.
 //
+// While the connection is lost it fails at once, with
+// [ticketing.ErrNotConnected], or waits where [Config].WaitForConnection is
+// set. A publish that was written before, and has no answer yet, is written
+// again on the next connection, before anything new; so is one that gets no
+// answer on a connection that lives. That is done with the same id, where the
+// stream is known to tell duplicates for twice AckTimeout, and the outcome is
+// [ticketing.ErrUnknown] only when it is not known after AckTimeout. Where the
+// account may not ask for the stream's settings, or the window is shorter,
+// what has no answer when the connection is lost is unknown at once.
+//
+// While nobody answers for a stream, as when a cluster elects its leader, a
+// publish is tried again for AckTimeout, and is [ticketing.ErrNotSent] then;
+// it is rejected with [ticketing.ErrNoStream] when the server says that there
+// is no stream. Later ones to its subject wait behind it; those that were
+// under way at that moment may overtake it.
+//
 // A header value loses white space at its ends. Names that begin with Nats-
 // are reserved, and so is Ticketing-Id.
 func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
@@ -45,7 +59,7 @@ func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error
 
 // prepare checks what can be known before m is sent.
 func (c *Client) prepare(ctx context.Context, m *ticketing.Message, done func(error)) (*pending, error) {
-	if err := c.usable(ctx); err != nil {
+	if err := c.usable(ctx); err != nil && !c.mayWait(err) {
 		return nil, ticketing.NewPublishError(ticketing.OutcomeNotSent, m, err)
 	}
 	if err := m.Validate(); err != nil {
@@ -54,29 +68,38 @@ func (c *Client) prepare(ctx context.Context, m *ticketing.Message, done func(er
 	if size, limit := wireSize(m), c.maxPayload.Load(); int64(size) > limit {
 		return nil, tooLarge(m, fmt.Errorf("it has %d bytes with its headers, and the server takes %d (max_payload)", size, limit))
 	}
-	if _, known := c.homes.get(m.Subject); !known {
-		if err := c.findHome(ctx, m); err != nil {
+	home, known := c.homes.get(m.Subject)
+	if !known {
+		var err error
+		if home, err = c.findHome(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	return &pending{m: m, done: done}, nil
+	return &pending{m: m, done: done, repeat: c.repeatable(home.window)}, nil
 }
 
 // findHome looks for the stream that stores m. Where the account may not ask,
 // m is sent, and the answer tells.
-func (c *Client) findHome(ctx context.Context, m *ticketing.Message) error {
-	bounded, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
-	defer cancel()
-	_, err := c.lookup(bounded, m.Subject)
-	switch {
-	case err == nil, errors.Is(err, ticketing.ErrPermission):
-		return nil
-	case errors.Is(err, ticketing.ErrNoStream):
-		return ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
+func (c *Client) findHome(ctx context.Context, m *ticketing.Message) (home, error) {
+	for {
+		if err := c.connected(ctx); err != nil {
+			return home{}, ticketing.NewPublishError(ticketing.OutcomeNotSent, m, err)
+		}
+		bounded, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+		h, err := c.lookup(bounded, m.Subject)
+		cancel()
+		switch {
+		case err == nil, errors.Is(err, ticketing.ErrPermission):
+			return h, nil
+		case errors.Is(err, ticketing.ErrNoStream):
+			return home{}, ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
+		case c.mayWait(c.usable(ctx)):
+			continue // the connection was lost meanwhile
+		}
+		return home{}, ticketing.NewPublishError(ticketing.OutcomeNotSent, m, err)
 	}
-	return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, err)
 }
 
 // usable reports why nothing can be sent now, or nil.
@@ -88,12 +111,34 @@ func (c *Client) usable(ctx context.Context) error {
 		return context.Cause(ctx)
 	case c.refusing.Load():
 		return ticketing.ErrClosed
-	case c.state.Connected():
+	case c.link.Load().Up:
 		return nil
 	case c.state.Closed():
 		return ticketing.ErrClosed
 	}
 	return ticketing.ErrNotConnected
+}
+
+// mayWait reports whether a Send that met err waits for the connection.
+func (c *Client) mayWait(err error) bool {
+	return c.cfg.WaitForConnection && errors.Is(err, ticketing.ErrNotConnected)
+}
+
+// connected returns nil when there is a connection. Where the configuration
+// says so it waits for one.
+func (c *Client) connected(ctx context.Context) error {
+	for {
+		link := c.link.Load()
+		err := c.usable(ctx)
+		if !c.mayWait(err) {
+			return err
+		}
+		select {
+		case <-link.Changed:
+		case <-c.refused:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // tokenBase keeps tokens short and without characters that mean something in
@@ -121,53 +166,24 @@ func (c *Client) onAck(msg *nats.Msg) {
 	case len(msg.Data) == 0 && msg.Header.Get("Status") == "503":
 		c.noResponders(token)
 	default:
-		if m := c.flights.message(token); m != nil {
-			c.flights.finish(token, decodeAck(m, msg.Data))
-		}
+		c.answered(token, msg.Data)
 	}
 }
 
-// A publish that nobody listened to is sent again after resendWait, resendMax
-// times: a stream that changes its leader is away for a moment. What was
-// published behind it may overtake it there.
-const (
-	resendWait = 250 * time.Millisecond
-	resendMax  = 2
-)
-
-// resends are publishes that wait to be sent again.
-type resends struct {
-	mu   sync.Mutex
-	list []*pending
-}
-
-// noResponders handles the server's word that nobody listens on the subject:
-// the message is surely not stored. It asks the server whether there is a
-// stream, and meanwhile sends again.
-func (c *Client) noResponders(token uint64) {
-	p, first := c.flights.again(token)
-	if p == nil {
+// answered handles an answer that is no plain acknowledgement.
+func (c *Client) answered(token uint64, data []byte) {
+	m, maybe := c.flights.message(token)
+	if m == nil {
 		return
 	}
-	if first {
-		c.recheck(p.m.Subject)
+	err := decodeAck(m, data)
+	switch {
+	case errors.Is(err, errInProcess) && c.flights.postpone(token):
+		return
+	case err != nil && maybe:
+		err = maybeStored(m, err)
 	}
-	c.resends.mu.Lock()
-	defer c.resends.mu.Unlock()
-	c.resends.list = append(c.resends.list, p)
-	if len(c.resends.list) == 1 {
-		time.AfterFunc(resendWait, c.resend)
-	}
-}
-
-func (c *Client) resend() {
-	c.resends.mu.Lock()
-	list := c.resends.list
-	c.resends.list = nil
-	c.resends.mu.Unlock()
-	for _, p := range list {
-		c.wire.push(frame{pub: p})
-	}
+	c.flights.finish(token, err)
 }
 
 // onOverdue looks up the streams of publishes whose answer is late.
@@ -183,23 +199,12 @@ func (c *Client) onOverdue(late []*pending) {
 
 // onDenied fails the open publishes to a subject that may not be published to.
 func (c *Client) onDenied(subject string) {
-	fail := func(m *ticketing.Message) error {
-		return ticketing.NewPublishError(ticketing.OutcomeRejected, m, denied(subject))
-	}
-	c.flights.finishAll(func(p *pending) bool { return string(p.m.Subject) == subject }, fail, fail)
-}
-
-// onLost fails the open publishes when the connection is gone, or closed.
-func (c *Client) onLost() {
-	written, queued := errLost, ticketing.ErrNotConnected
-	if c.refusing.Load() || c.state.Closed() {
-		written, queued = errCut, ticketing.ErrClosed
-	}
-	c.flights.finishAll(nil,
-		func(m *ticketing.Message) error {
-			return ticketing.NewPublishError(ticketing.OutcomeUnknown, m, written)
-		},
-		func(m *ticketing.Message) error {
-			return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, queued)
+	c.flights.finishAll(
+		func(p *pending) bool { return string(p.m.Subject) == subject },
+		func(p *pending, _ bool) error {
+			if p.maybe {
+				return maybeStored(p.m, denied(subject))
+			}
+			return ticketing.NewPublishError(ticketing.OutcomeRejected, p.m, denied(subject))
 		})
 }

@@ -15,6 +15,7 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 )
 
@@ -290,39 +291,13 @@ func TestSendIsNotSentWhileDisconnectedAndGoesOnAfterwards(t *testing.T) {
 	mustSend(t, c, subject, "after")
 }
 
-func TestAnUnacknowledgedSendIsUnknownWhenTheConnectionBreaks(t *testing.T) {
-	p := newProxy(t, natsserver.Run(t).URL())
-	c := connect(t, config(p.url()))
-	resume := p.pause(toClient)
-	defer resume()
-	m := message(subject, "{}")
-	result := sendAsync(context.Background(), c, m)
-	if err := c.Conn().FlushTimeout(50 * time.Millisecond); err == nil {
-		t.Fatal("the answers are not held back")
-	}
-	p.cut()
-	wantOutcome(t, await(t, result, "the outcome"), ticketing.ErrUnknown)
-	resume()
-	until(t, "the client is back", c.Healthy)
-	if err := send(t, c, m); err != nil {
-		t.Errorf("again with the same id: %v", err)
-	}
-	s, err := c.JetStream().Stream(testContext(t), jswrap.DefaultStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := s.CachedInfo().State.Msgs; n != 1 {
-		t.Errorf("%d messages are stored, want 1", n)
-	}
-}
-
 func TestAnAcknowledgementThatDoesNotComeIsUnknownAfterTheTimeout(t *testing.T) {
-	p := newProxy(t, natsserver.Run(t).URL())
-	cfg := config(p.url())
+	p := netfault.Run(t, natsserver.Run(t).URL())
+	cfg := config(p.URL())
 	cfg.AckTimeout = 200 * time.Millisecond
 	cfg.MaxPending = 2
 	c := connect(t, cfg)
-	defer p.pause(toClient)()
+	p.BlackHole(netfault.ToClient)
 	start := time.Now()
 	first := sendAsync(context.Background(), c, message(subject, "1"))
 	second := sendAsync(context.Background(), c, message(subject, "2"))
@@ -345,13 +320,12 @@ func TestAnAcknowledgementThatDoesNotComeIsUnknownAfterTheTimeout(t *testing.T) 
 }
 
 func TestSendHonoursItsContextWhileTheServerDoesNotRead(t *testing.T) {
-	p := newProxy(t, natsserver.Run(t).URL())
-	cfg := config(p.url())
+	p := netfault.Run(t, natsserver.Run(t).URL())
+	cfg := config(p.URL())
 	cfg.AckTimeout = time.Second
 	cfg.MaxPending = 64
 	c := connect(t, cfg)
-	resume := p.pause(toServer)
-	defer resume()
+	p.BlackHole(netfault.ToServer)
 	large := strings.Repeat("x", 1<<19)
 	var results []<-chan error
 	for range cfg.MaxPending { // more than the buffers on the way take
@@ -375,7 +349,7 @@ func TestSendHonoursItsContextWhileTheServerDoesNotRead(t *testing.T) {
 	if outcomes["unknown"] == 0 || outcomes["not sent"] == 0 || outcomes["unknown"]+outcomes["not sent"] != cfg.MaxPending {
 		t.Errorf("outcomes %v", outcomes)
 	}
-	resume()
+	p.Heal()
 	last := message(subject, "the last")
 	until(t, "the connection works again", func() bool { return send(t, c, last) == nil })
 	s, err := c.JetStream().Stream(testContext(t), jswrap.DefaultStream)
@@ -436,10 +410,9 @@ func TestManySendersKeepTheirOrderThroughASmallWindow(t *testing.T) {
 }
 
 func TestCloseAwaitsWhatIsOpenAndIsCutShortByItsContext(t *testing.T) {
-	p := newProxy(t, natsserver.Run(t).URL())
-	c := connect(t, config(p.url()))
-	resume := p.pause(toClient)
-	defer resume()
+	p := netfault.Run(t, natsserver.Run(t).URL())
+	c := connect(t, config(p.URL()))
+	p.BlackHole(netfault.ToClient)
 	result := sendAsync(context.Background(), c, message(subject, "{}"))
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -462,19 +435,18 @@ func TestCloseAwaitsWhatIsOpenAndIsCutShortByItsContext(t *testing.T) {
 }
 
 func TestCloseTurnsAwayThoseWhoWaitForAPlace(t *testing.T) {
-	p := newProxy(t, natsserver.Run(t).URL())
-	cfg := config(p.url())
+	p := netfault.Run(t, natsserver.Run(t).URL())
+	cfg := config(p.URL())
 	cfg.MaxPending = 1
 	c := connect(t, cfg)
-	resume := p.pause(toClient)
-	defer resume()
+	p.BlackHole(netfault.ToClient)
 	first := sendAsync(context.Background(), c, message(subject, "1"))
 	second := make(chan (<-chan error), 1)
 	go func() { second <- sendAsync(context.Background(), c, message(subject, "2")) }()
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close(testContext(t)) }()
 	wantOutcome(t, await(t, await(t, second, "the end of the wait"), "the outcome"), ticketing.ErrNotSent, ticketing.ErrClosed)
-	resume()
+	p.Heal()
 	if err := await(t, first, "the outcome"); err != nil {
 		t.Errorf("what was open before Close = %v, want it awaited", err)
 	}

@@ -35,10 +35,18 @@ func (c *Client) provision(ctx context.Context) error {
 	for i, s := range c.cfg.Subjects {
 		subjects[i] = string(s)
 	}
-	if err := c.patiently(ctx, func() error { return c.ensureStream(ctx, c.streamConfig(subjects)) }); err != nil {
+	if err := c.patiently(ctx, func() error {
+		if err := c.ensureStream(ctx, c.streamConfig(subjects)); err != nil {
+			return err
+		}
+		at, err := c.newHome(ctx, c.cfg.Stream)
+		if err == nil {
+			c.homes.set(at, c.cfg.Subjects...)
+		}
+		return err
+	}); err != nil {
 		return fmt.Errorf("stream %s: %w", c.cfg.Stream, err)
 	}
-	c.homes.set(c.cfg.Stream, c.cfg.Subjects...)
 
 	if err := c.patiently(ctx, func() error { return c.ensureDead(ctx) }); err != nil {
 		if ctx.Err() != nil {

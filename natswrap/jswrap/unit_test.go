@@ -129,13 +129,12 @@ func TestAnswersOfAStreamAreTurnedIntoOutcomes(t *testing.T) {
 func TestWhatTheClientRefusesIsTurnedIntoOutcomes(t *testing.T) {
 	m := &ticketing.Message{ID: "id", Subject: "s"}
 	for err, want := range map[error][]error{
-		nats.ErrReconnectBufExceeded: {ticketing.ErrNotSent, ticketing.ErrNotConnected},
-		nats.ErrConnectionClosed:     {ticketing.ErrNotSent, ticketing.ErrClosed},
-		nats.ErrConnectionDraining:   {ticketing.ErrNotSent, ticketing.ErrClosed},
-		nats.ErrMaxPayload:           {ticketing.ErrRejected, ticketing.ErrTooLarge},
-		nats.ErrBadHeaderMsg:         {ticketing.ErrRejected, ticketing.ErrInvalidEvent},
-		nats.ErrHeadersNotSupported:  {ticketing.ErrRejected},
-		errors.New("broken pipe"):    {ticketing.ErrUnknown},
+		nats.ErrConnectionClosed:    {ticketing.ErrNotSent, ticketing.ErrClosed},
+		nats.ErrConnectionDraining:  {ticketing.ErrNotSent, ticketing.ErrClosed},
+		nats.ErrMaxPayload:          {ticketing.ErrRejected, ticketing.ErrTooLarge},
+		nats.ErrBadHeaderMsg:        {ticketing.ErrRejected, ticketing.ErrInvalidEvent},
+		nats.ErrHeadersNotSupported: {ticketing.ErrRejected},
+		errors.New("broken pipe"):   {ticketing.ErrUnknown},
 	} {
 		for _, w := range want {
 			if got := publishFailed(m, err); !errors.Is(got, w) {
@@ -319,7 +318,7 @@ func TestTheDelayOfANakHasJitterAndIsNeverShorter(t *testing.T) {
 }
 
 func TestOwedAcksAreBoundedAndForgotten(t *testing.T) {
-	r := &receiver{c: &Client{wire: newWire(nil)}}
+	r := &receiver{c: &Client{wire: newWire(nil, nil)}}
 	for seq := range uint64(maxOwed + 10) {
 		r.owe(seq, "reply")
 	}
@@ -342,7 +341,7 @@ func TestOwedAcksAreBoundedAndForgotten(t *testing.T) {
 }
 
 func TestARedeliveryOfWhatIsOwedIsAcknowledgedAtOnce(t *testing.T) {
-	c := &Client{wire: newWire(nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
+	c := &Client{wire: newWire(nil, nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
 	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g"})
 	r.asked = 2
 	r.owe(30, "reply")
@@ -363,7 +362,7 @@ func TestARedeliveryOfWhatIsOwedIsAcknowledgedAtOnce(t *testing.T) {
 }
 
 func TestWhatDoesNotFitTheWindowGoesBack(t *testing.T) {
-	c := &Client{wire: newWire(nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
+	c := &Client{wire: newWire(nil, nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
 	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g", Window: 1})
 	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.1.1.1.17.0"})
 	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.1.2.2.17.0"})
@@ -374,7 +373,7 @@ func TestWhatDoesNotFitTheWindowGoesBack(t *testing.T) {
 }
 
 func TestARedeliveryReplacesTheReplySubject(t *testing.T) {
-	c := &Client{wire: newWire(nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
+	c := &Client{wire: newWire(nil, nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
 	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g"})
 	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.1.1.1.17.0"})
 	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.2.1.2.17.0"})
@@ -394,7 +393,7 @@ func TestARedeliveryReplacesTheReplySubject(t *testing.T) {
 }
 
 func TestAVerdictOfAnUnknownKindAbandons(t *testing.T) {
-	c := &Client{wire: newWire(nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
+	c := &Client{wire: newWire(nil, nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
 	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g"})
 	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.1.1.1.17.0"})
 	if err := r.ready.take()[0].in.Settle(ticketing.Verdict{}); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
 // wire is the one writer to the connection. nats.go holds its lock while it
@@ -16,6 +17,7 @@ import (
 // nobody who must honour a ctx may publish: they leave a frame here.
 type wire struct {
 	nc      *nats.Conn
+	link    *natsconn.Link
 	flights *flights
 	frames  *queue[frame]
 	quit    chan struct{}
@@ -24,6 +26,8 @@ type wire struct {
 	// What the writer uses again for every publish: the client copies it.
 	msg       nats.Msg
 	id, dedup [1]string
+
+	stalls map[ticketing.Subject]*stall // the writer's goroutine has it alone
 }
 
 // frame is one thing to write: a publish, a verdict or a pull request, or a
@@ -42,8 +46,8 @@ type unsentHandler interface {
 	unsent(f *frame, err error)
 }
 
-func newWire(f *flights) *wire {
-	w := &wire{flights: f, frames: newQueue[frame](), quit: make(chan struct{})}
+func newWire(f *flights, link *natsconn.Link) *wire {
+	w := &wire{flights: f, link: link, frames: newQueue[frame](), quit: make(chan struct{})}
 	w.msg.Header = make(nats.Header, 2)
 	return w
 }
@@ -101,7 +105,10 @@ func (w *wire) write(f *frame) {
 	case f.call != nil:
 		f.call()
 	case f.pub != nil:
-		w.publish(f.pub)
+		if len(w.stalls) > 0 && w.hold(f.pub) {
+			return
+		}
+		w.send(f.pub)
 	default:
 		var err error
 		if f.reply != "" {
@@ -112,6 +119,16 @@ func (w *wire) write(f *frame) {
 		if err != nil && f.unsent != nil {
 			f.unsent.unsent(f, err)
 		}
+	}
+}
+
+// send writes p, unless there is no connection: then it has its turn when
+// what is open is written to the next one, or none.
+func (w *wire) send(p *pending) {
+	if w.link.Load().Up {
+		w.publish(p)
+	} else {
+		w.flights.unwritten(p)
 	}
 }
 
@@ -131,15 +148,30 @@ func (w *wire) publish(p *pending) {
 		w.msg.Header[name] = values
 	}
 	if err := w.nc.PublishMsg(&w.msg); err != nil {
-		w.flights.finish(p.token, publishFailed(m, err))
+		w.failed(p, err)
 	}
+}
+
+// failed handles that the client refused p.
+func (w *wire) failed(p *pending, err error) {
+	if errors.Is(err, nats.ErrReconnectBufExceeded) { // it has noticed before us
+		p.state.CompareAndSwap(stateWritten, stateQueued)
+		w.flights.unwritten(p)
+		return
+	}
+	outcome := publishFailed(p.m, err)
+	if p.repeat && errors.Is(outcome, ticketing.ErrUnknown) {
+		return // the connection breaks, and the next one gets it again
+	}
+	if _, maybe := w.flights.message(p.token); maybe {
+		outcome = maybeStored(p.m, outcome)
+	}
+	w.flights.finish(p.token, outcome)
 }
 
 // publishFailed says what is known of m after the client refused it.
 func publishFailed(m *ticketing.Message, err error) error {
 	switch {
-	case errors.Is(err, nats.ErrReconnectBufExceeded):
-		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, ticketing.ErrNotConnected)
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, ticketing.ErrClosed)
 	case errors.Is(err, nats.ErrMaxPayload):
