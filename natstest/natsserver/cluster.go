@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/port"
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -32,7 +32,7 @@ const candidatePatience = 10 * time.Second
 // other. Its methods may be called concurrently.
 type Cluster struct {
 	servers []*Server
-	routes  []*reservation // the servers' ports for each other
+	routes  []*port.Reservation // the servers' ports for each other
 	ownDir  string
 }
 
@@ -162,27 +162,20 @@ func follow(storeDir string, n int) error {
 func (c *Cluster) prepare(n int, cfg config) error {
 	// Every server has to know the routes of all when it starts: their number
 	// is the size of the RAFT group.
-	var routes []*url.URL
+	var routes []string
 	for range n {
-		port, err := reserve(0)
+		p, err := port.Reserve(0)
 		if err != nil {
-			return fmt.Errorf("cannot have a port of %s for routes: %w", loopback, err)
+			return fmt.Errorf("cannot have a port of %s for routes: %w", port.Loopback, err)
 		}
-		c.routes = append(c.routes, port)
-		routes = append(routes, &url.URL{Scheme: "nats-route", Host: net.JoinHostPort(loopback, strconv.Itoa(port.number))})
+		c.routes = append(c.routes, p)
+		routes = append(routes, p.Addr())
 	}
-	for i, port := range c.routes {
-		name := "n" + strconv.Itoa(i+1)
-		join := func(o *server.Options) {
-			o.ServerName = name
-			o.Cluster.Name = "natsserver"
-			o.Cluster.Host = loopback
-			o.Cluster.Port = port.number
-			o.Routes = slices.Clone(routes)
-		}
+	for i, p := range c.routes {
+		name := nodeName(i)
 		one := cfg
 		one.storeDir = filepath.Join(cfg.storeDir, name)
-		one.configure = append([]func(*server.Options){join}, cfg.configure...)
+		one.configure = append([]func(*server.Options){join(name, p.Number, routes)}, cfg.configure...)
 		s, err := newServer(one)
 		if err != nil {
 			return err
@@ -190,6 +183,22 @@ func (c *Cluster) prepare(n int, cfg config) error {
 		c.servers = append(c.servers, s)
 	}
 	return nil
+}
+
+// nodeName is what the i-th server of a cluster is called.
+func nodeName(i int) string { return "n" + strconv.Itoa(i+1) }
+
+// join makes a server one of a cluster.
+func join(name string, routePort int, routes []string) func(*server.Options) {
+	return func(o *server.Options) {
+		o.ServerName = name
+		o.Cluster.Name = "natsserver"
+		o.Cluster.Host = port.Loopback
+		o.Cluster.Port = routePort
+		for _, addr := range routes {
+			o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: addr})
+		}
+	}
 }
 
 // URL returns the addresses of all servers for clients, separated by commas.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/port"
 	"github.com/ducnguyen96/ticketing-common/internal/serverlog"
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -39,7 +40,7 @@ const (
 // concurrently.
 type Server struct {
 	cfg  config
-	port *reservation
+	port *port.Reservation
 
 	mu      sync.Mutex
 	nats    *server.Server
@@ -78,11 +79,11 @@ func Start(opts ...Option) (*Server, error) {
 }
 
 func newServer(c config) (*Server, error) {
-	port, err := reserve(c.port)
+	p, err := port.Reserve(c.port)
 	if err != nil {
-		return nil, fmt.Errorf("cannot have port %d of %s: %w", c.port, loopback, err)
+		return nil, fmt.Errorf("cannot have port %d of %s: %w", c.port, port.Loopback, err)
 	}
-	return &Server{cfg: c, port: port}, nil
+	return &Server{cfg: c, port: p}, nil
 }
 
 // URL returns the address for clients, "nats://127.0.0.1:port", or with the
@@ -169,7 +170,7 @@ func (s *Server) start() error {
 	deadline := time.Now().Add(rebindPatience)
 	for {
 		err := s.launch()
-		if err == nil || !portInUse(err) || time.Now().After(deadline) {
+		if err == nil || !port.InUse(err) || time.Now().After(deadline) {
 			return err
 		}
 		time.Sleep(pollInterval) // between two looks, until the deadline
@@ -205,8 +206,8 @@ func (s *Server) launch() error {
 // options makes the server's options: ours, then the caller's changes.
 func (s *Server) options() (*server.Options, error) {
 	o := &server.Options{
-		Host:               loopback,
-		Port:               s.port.number,
+		Host:               port.Loopback,
+		Port:               s.port.Number,
 		NoSigs:             true,
 		NoLog:              true,
 		JetStream:          true,

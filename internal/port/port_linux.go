@@ -1,4 +1,4 @@
-package natsserver
+package port
 
 import (
 	"os"
@@ -6,12 +6,12 @@ import (
 	"syscall"
 )
 
-// reserve takes a port, or a free one for zero. It binds a socket that never
+// Reserve takes a port, or a free one for zero. It binds a socket that never
 // listens. With SO_REUSEADDR on it and on the listener, as Go sets it, both
 // may have the port, and the kernel gives it neither to another listener that
 // asks for a free one nor to an outgoing connection. A client that connects
 // meanwhile is refused, as by a server that is down.
-func reserve(port int) (*reservation, error) {
+func Reserve(port int) (*Reservation, error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -31,5 +31,5 @@ func reserve(port int) (*reservation, error) {
 		}
 		port = addr.(*syscall.SockaddrInet4).Port
 	}
-	return &reservation{port, hold}, nil
+	return &Reservation{port, hold}, nil
 }
