@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
@@ -123,6 +124,9 @@ func (c *Client) subscribe(ctx context.Context, in *intake) (*membership, error)
 			return mem, nil
 		case !sess.alive() || c.link.Load() != link:
 			// The session or the connection was lost meanwhile.
+		case errors.Is(err, nats.ErrReconnectBufExceeded):
+			// The connection is lost, and the link is about to tell.
+			c.pause(ctx, link, time.After(subscribePause))
 		case (again || errors.Is(err, stan.ErrSubReqTimeout)) && time.Since(firstTry) < subscribePatience:
 			c.log.Warn("NATS Streaming makes no subscription; trying again",
 				"subject", in.s.Subject, "group", in.s.Group, "error", err)

@@ -119,7 +119,6 @@ func TestSendGoesOnAfterAReconnect(t *testing.T) {
 	p.BlackHole(netfault.Both)
 	inFlight := start(t.Context(), c, message("in flight"))
 	p.Cut()
-	p.Heal()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	p.Heal()
 	until(t, "reconnected", c.Healthy)
@@ -162,7 +161,6 @@ func TestAStuckConnectionBoundsTheOutcome(t *testing.T) {
 		t.Errorf("it took %v, with an ack timeout of %v", d, timeout)
 	}
 	p.Cut()
-	p.Heal()
 	until(t, "disconnected", func() bool { return !c.Healthy() })
 	p.Heal()
 	until(t, "reconnected", c.Healthy)
