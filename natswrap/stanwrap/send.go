@@ -197,10 +197,10 @@ func (r *request) failed(err error, explain func(*ticketing.Message, error, erro
 		gone = ticketing.ErrClosed
 	}
 	lost, outcome := explain(r.m, err, gone)
-	r.finish(outcome)
-	if lost {
+	if lost { // before the outcome: who hears it and tries again is not to meet the same session
 		r.o.c.lose(r.sess, err)
 	}
+	r.finish(outcome)
 }
 
 // write hands the queue to stan.go, in order.
