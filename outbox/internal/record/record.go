@@ -1,0 +1,125 @@
+// Package record is what the stores have in common: which messages can be a
+// row, how headers are written, and which names are allowed.
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ducnguyen96/ticketing-common"
+)
+
+// DefaultMaxPayload is the max_payload of a NATS server that is not
+// configured.
+const DefaultMaxPayload = 1 << 20
+
+// The states of a row, in every store.
+const (
+	Pending = 0
+	Waiting = 1
+	Parked  = 2
+	Sent    = 3
+)
+
+// Check reports why m cannot be a row, as a [*ticketing.PublishError], or
+// nil. maxPayload 0 is the default, and less than 0 is no limit.
+func Check(m *ticketing.Message, maxPayload int) error {
+	if maxPayload == 0 {
+		maxPayload = DefaultMaxPayload
+	}
+	err := m.Validate()
+	switch {
+	case err != nil:
+	case maxPayload > 0 && len(m.Data) > maxPayload:
+		err = fmt.Errorf("%w: %w: the payload has %d bytes, the store's MaxPayload is %d",
+			ticketing.ErrInvalidEvent, ticketing.ErrTooLarge, len(m.Data), maxPayload)
+	case !text(m.ID) || !text(m.DedupeID) || !text(m.Key):
+		err = fmt.Errorf("%w: its id, dedupe id and key have to be UTF-8 without NUL", ticketing.ErrInvalidEvent)
+	default:
+		return nil
+	}
+	return ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
+}
+
+func text(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// NotNil returns b, or an empty slice: the columns are NOT NULL.
+func NotNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// EncodeHeader writes a valid header as lines of "name:value", sorted by name.
+// A name has no colon and a value no line feed, so that every value comes out
+// as it went in, whatever its bytes.
+func EncodeHeader(h map[string][]string) []byte {
+	if len(h) == 0 {
+		return []byte{}
+	}
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, v := range h[name] {
+			b.WriteString(name)
+			b.WriteByte(':')
+			b.WriteString(v)
+			b.WriteByte('\n')
+		}
+	}
+	return NotNil(b.Bytes())
+}
+
+var errHeader = errors.New("the header column of an outbox row is damaged")
+
+// DecodeHeader reads what EncodeHeader wrote.
+func DecodeHeader(b []byte) (map[string][]string, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	h := make(map[string][]string)
+	for line := range strings.Lines(string(b)) {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || !strings.HasSuffix(value, "\n") {
+			return nil, errHeader
+		}
+		h[name] = append(h[name], value[:len(value)-1])
+	}
+	return h, nil
+}
+
+// maxName leaves room for the suffixes of indexes within the 63 bytes that
+// PostgreSQL allows.
+const maxName = 40
+
+var name = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
+// CheckName reports why a table or schema cannot have the name.
+func CheckName(what, s string) error {
+	if len(s) > maxName || !name.MatchString(s) {
+		return fmt.Errorf("outbox: %s name %q: it has to be a lower-case letter or '_', then lower-case letters, digits and '_', at most %d bytes", what, s, maxName)
+	}
+	return nil
+}
+
+// Interner makes equal strings share their memory: a table has few subjects.
+type Interner map[string]ticketing.Subject
+
+// Subject returns b as a subject.
+func (in *Interner) Subject(b []byte) ticketing.Subject {
+	if s, ok := (*in)[string(b)]; ok {
+		return s
+	}
+	if *in == nil {
+		*in = make(Interner)
+	}
+	s := ticketing.Subject(b)
+	(*in)[string(s)] = s
+	return s
+}

@@ -1,0 +1,290 @@
+package outbox
+
+import (
+	"context"
+	"hash/maphash"
+	"time"
+)
+
+// pass is one look at the pending rows, from the lowest to the highest. A
+// short one is a single read. A long one is bounded by a [Horizon] and goes on
+// where the read before it ended; it is given up after longestPass, so that
+// rows that committed late behind it are found.
+type pass struct {
+	fetching bool
+	fetched  chan fetched
+	noted    []books // settled during the read
+
+	woken    bool // something may be new
+	reading  bool // in the middle of a pass
+	long     bool // the last one was
+	horizon  Horizon
+	after    int64
+	began    time.Time
+	admitted int
+
+	// Rows that wait for a stalled subject and for which there is no place.
+	// Later ones of their keys must not overtake them in this pass.
+	skipped map[uint64]struct{}
+	seed    maphash.Seed
+
+	lastRead  time.Time
+	took      time.Duration // the last read
+	lastFound time.Time
+	rowSize   int // of late
+	failures  int
+	notBefore time.Time
+}
+
+type fetched struct {
+	items   []*item
+	horizon Horizon
+	last    int64 // the highest sequence number that was read
+	bytes   int
+	more    bool // there are more rows within the bounds
+	took    time.Duration
+	err     error
+}
+
+const (
+	// longestPass bounds how long a row that committed late has to wait.
+	longestPass = 5 * time.Second
+	// outageAfter is how long the broker has taken nothing in an outage.
+	outageAfter = time.Second
+	// outagePace is how often rows are read ahead in an outage: there may be
+	// other subjects behind those that the broker does not take.
+	outagePace = 250 * time.Millisecond
+	// maxSkipped bounds the keys that a pass remembers.
+	maxSkipped = 200_000
+	// wakePace is the least time between two passes.
+	wakePace = time.Millisecond
+	// rowOverhead is about what a row takes in memory besides its payload.
+	rowOverhead = 512
+)
+
+// batch is how many rows one read is to bring.
+func (t *term) batch() int { return max(t.r.o.MaxRows/4, 1) }
+
+// room is how many rows a read may bring now; zero: it has to wait.
+func (t *term) room() int {
+	o := &t.r.o
+	n := min(t.batch(), o.MaxRows-len(t.held))
+	if t.pass.rowSize > 0 {
+		n = min(n, max((o.MaxBytes-t.queue.bytes)/t.pass.rowSize, 1))
+	}
+	switch {
+	case len(t.held) == 0:
+		return max(n, 1)
+	case t.queue.bytes >= o.MaxBytes, n <= 0, n < t.batch()/4 && o.MaxRows-len(t.held) == n:
+		return 0
+	}
+	return n
+}
+
+// outage reports whether the broker takes nothing, and how often to read ahead
+// then.
+func (t *term) outage(now time.Time) (pace time.Duration, out bool) {
+	if t.queue.stalled == 0 || t.lastOK.After(t.lastFail) || now.Sub(t.lastOK) < outageAfter {
+		return 0, false
+	}
+	if t.refused { // other subjects may do: a fifth of the time
+		return max(4*t.pass.took, 10*time.Millisecond), true
+	}
+	return outagePace, true
+}
+
+// fetchAt is when the next read is due; zero: not now.
+func (t *term) fetchAt(now time.Time) time.Time {
+	p := &t.pass
+	if p.fetching || t.queue.waiting-t.queue.stalled >= t.batch()/2 || t.room() == 0 {
+		return time.Time{}
+	}
+	var at time.Time
+	pace, out := t.outage(now)
+	switch {
+	case out && p.reading:
+		at = p.lastRead.Add(pace)
+	case out:
+		at = p.lastRead.Add(max(outagePace, 10*p.lastRead.Sub(p.began)))
+	case p.reading:
+		at = now
+	default:
+		at = p.lastRead.Add(t.pollPause(now))
+		if p.woken {
+			at = p.lastRead.Add(wakePace)
+		}
+		if len(p.skipped) > 0 { // half the time at most
+			if rest := p.lastRead.Add(p.lastRead.Sub(p.began)); rest.After(at) {
+				at = rest
+			}
+		}
+	}
+	if p.notBefore.After(at) {
+		at = p.notBefore
+	}
+	return at
+}
+
+// pollPause follows the time since something was found.
+func (t *term) pollPause(now time.Time) time.Duration {
+	return min(max(now.Sub(t.pass.lastFound)/20, t.r.o.PollMin), t.r.o.PollMax)
+}
+
+// fetch starts a read, if one is due.
+func (t *term) fetch(work context.Context, now time.Time) {
+	p := &t.pass
+	at := t.fetchAt(now)
+	if at.IsZero() || at.After(now) {
+		return
+	}
+	if !p.reading {
+		p.began, p.admitted, p.after, p.horizon = now, 0, 0, Horizon{}
+		p.woken = false
+		clear(p.skipped)
+		p.seed = maphash.MakeSeed()
+	}
+	q := Query{After: p.after, Horizon: p.horizon, Limit: t.room()}
+	if p.after == 0 {
+		q.Limit += len(t.held) // it reads them again
+	}
+	ask := p.long && p.horizon == Horizon{}
+	maxBytes := t.r.o.MaxBytes / 4
+	p.fetching = true
+	go func() {
+		ctx, cancel := context.WithTimeout(work, callTimeout)
+		defer cancel()
+		begun := time.Now()
+		res := read(ctx, t.r.store, q, ask, maxBytes)
+		res.took = time.Since(begun)
+		p.fetched <- res
+	}()
+}
+
+func read(ctx context.Context, s Store, q Query, ask bool, maxBytes int) (res fetched) {
+	if ask {
+		if q.Horizon, res.err = s.Horizon(ctx); res.err != nil {
+			return res
+		}
+	}
+	res.horizon = q.Horizon
+	res.last = q.After
+	for row, err := range s.Pending(ctx, q) {
+		if err != nil {
+			res.err = err
+			return res
+		}
+		it := &item{Row: row}
+		it.size = len(row.Message.Data) + len(row.Message.Key) + rowOverhead
+		res.items = append(res.items, it)
+		res.bytes += it.size
+		res.last = row.Seq
+		if res.bytes >= maxBytes {
+			res.more = true
+			return res
+		}
+	}
+	res.more = len(res.items) == q.Limit
+	return res
+}
+
+// onFetched takes in what a read brought.
+func (t *term) onFetched(res fetched) {
+	p, now := &t.pass, time.Now()
+	p.fetching = false
+	p.lastRead, p.took = now, res.took
+	if res.err != nil {
+		p.failures++
+		p.notBefore = now.Add(backoff(t.r.o.Backoff, t.r.o.MaxBackoff, p.failures))
+		t.r.said.error(now, "read", "the outbox relay cannot read the table", res.err)
+	} else {
+		p.failures = 0
+		before := p.admitted
+		for _, it := range res.items {
+			t.admit(it, now)
+		}
+		if p.admitted > before {
+			p.lastFound = now
+		}
+		if len(res.items) > 0 {
+			p.rowSize = max(res.bytes/len(res.items), 1)
+		}
+		t.advancePass(res, now)
+	}
+	for _, b := range p.noted {
+		t.forget(b)
+	}
+	p.noted = nil
+}
+
+// advancePass decides how the pass goes on.
+func (t *term) advancePass(res fetched, now time.Time) {
+	p := &t.pass
+	switch {
+	case res.more && res.horizon == Horizon{}:
+		// It is a long one: begin again, within bounds.
+		p.long, p.reading, p.after = true, true, 0
+	case res.more:
+		p.reading, p.horizon, p.after = true, res.horizon, res.last
+		if p.admitted > 0 && now.Sub(p.began) > longestPass || len(p.skipped) >= maxSkipped {
+			p.reading, p.woken = false, true
+		}
+	default:
+		p.reading = false
+		if p.long {
+			// What has come since may be found by a single read.
+			p.long = false
+			p.woken = p.woken || p.admitted > 0
+		}
+	}
+}
+
+// admit takes a row in, unless it is in memory already or has to wait.
+func (t *term) admit(it *item, now time.Time) {
+	if _, held := t.held[it.Seq]; held {
+		return
+	}
+	p := &t.pass
+	key := it.Message.Key
+	var hash uint64
+	if key != "" && len(p.skipped) > 0 {
+		hash = maphash.String(p.seed, key)
+		if _, skip := p.skipped[hash]; skip {
+			return
+		}
+	}
+	full := t.queue.stalled >= t.r.o.MaxRows/2 || t.queue.bytes >= t.r.o.MaxBytes/2
+	if full && t.queue.stallable(&it.Row) {
+		t.skip(key)
+		return
+	}
+	t.held[it.Seq] = struct{}{}
+	if it.Blocked || !t.queue.add(it) {
+		t.books.wait(it.Seq, now)
+	}
+	p.admitted++
+}
+
+// skip leaves a row for a later pass, with those of its key behind it.
+func (t *term) skip(key string) {
+	p := &t.pass
+	if p.skipped == nil {
+		p.skipped = make(map[uint64]struct{})
+	}
+	if key == "" {
+		key = "\x00" // no key: what matters is that something was skipped
+	}
+	p.skipped[maphash.String(p.seed, key)] = struct{}{}
+}
+
+// spill makes room for events of other subjects, when those that wait for a
+// stalled one have taken it: they are forgotten, and read again later.
+func (t *term) spill() {
+	most := t.r.o.MaxRows / 2
+	if t.queue.stalled <= most*3/2 && (t.queue.bytes < t.r.o.MaxBytes || t.queue.stalled < t.queue.waiting/2) {
+		return
+	}
+	for _, it := range t.queue.drop(min(t.queue.stalled/2, most)) {
+		delete(t.held, it.Seq)
+		t.skip(it.Message.Key)
+	}
+}

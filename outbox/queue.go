@@ -1,0 +1,336 @@
+package outbox
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ducnguyen96/ticketing-common"
+)
+
+// item is a row in memory.
+type item struct {
+	Row
+	size     int
+	lane     *lane // nil: it has no key
+	next     *item // behind it in the lane
+	attempts int
+	due      time.Time // not to be sent before
+}
+
+// lane is the rows of one key that are in memory. Its head is ready, in flight,
+// delayed or stalled; the others wait for it.
+type lane struct {
+	head, tail *item
+	rows       int
+	stalled    bool // the head is in a stall
+	parked     bool // the head was refused by its own fault
+}
+
+// stall is a subject that the broker does not take now. One probe at a time
+// finds out when it does.
+type stall struct {
+	failures int
+	until    time.Time
+	since    time.Time
+	probe    *item
+	items    []*item
+}
+
+// queue is the rows in memory, and which of them may be sent. It belongs to
+// one goroutine.
+type queue struct {
+	backoff, maxBackoff time.Duration
+
+	lanes   map[string]*lane
+	ready   fifo
+	delayed delays
+	stalls  map[ticketing.Subject]*stall
+
+	waiting int // rows that are not in flight
+	stalled int // those of them whose lane's head, or which themselves, are in a stall
+	bytes   int // of all
+}
+
+func newQueue(backoff, maxBackoff time.Duration) *queue {
+	return &queue{
+		backoff: backoff, maxBackoff: maxBackoff,
+		lanes:  make(map[string]*lane),
+		stalls: make(map[ticketing.Subject]*stall),
+	}
+}
+
+// add takes a row in, behind those of its key. It reports false for one whose
+// lane is parked.
+func (q *queue) add(it *item) bool {
+	if key := it.Message.Key; key != "" {
+		l := q.lanes[key]
+		switch {
+		case l == nil:
+			l = &lane{head: it}
+			q.lanes[key] = l
+			q.ready.push(it)
+		case l.parked:
+			return false
+		default:
+			l.tail.next = it
+			if l.stalled {
+				q.stalled++
+			}
+		}
+		l.tail = it
+		l.rows++
+		it.lane = l
+	} else {
+		q.ready.push(it)
+	}
+	q.waiting++
+	q.bytes += it.size
+	return true
+}
+
+// stallable reports whether a row would wait in, or behind, a stall.
+func (q *queue) stallable(r *Row) bool {
+	if q.stalls[r.Message.Subject] != nil {
+		return true
+	}
+	l := q.lanes[r.Message.Key]
+	return l != nil && l.stalled
+}
+
+// pop returns a row that may be sent now, or nil.
+func (q *queue) pop(now time.Time) *item {
+	for len(q.delayed) > 0 && !q.delayed[0].due.After(now) {
+		q.ready.push(heap.Pop(&q.delayed).(*item))
+	}
+	for _, s := range q.stalls {
+		if s.probe == nil && len(s.items) > 0 && !s.until.After(now) {
+			s.probe = s.items[0]
+			s.items = s.items[1:]
+			q.leave(s.probe)
+			q.waiting--
+			return s.probe
+		}
+	}
+	for {
+		it := q.ready.pop()
+		if it == nil {
+			return nil
+		}
+		if s := q.stalls[it.Message.Subject]; s != nil {
+			if s.probe != nil || s.until.After(now) {
+				q.enter(s, it)
+				continue
+			}
+			s.probe = it
+		}
+		q.waiting--
+		return it
+	}
+}
+
+// unpop takes back a row that was not sent after all.
+func (q *queue) unpop(it *item) {
+	if s := q.stalls[it.Message.Subject]; s != nil && s.probe == it {
+		s.probe = nil
+	}
+	q.waiting++
+	q.ready.push(it)
+}
+
+func (q *queue) enter(s *stall, it *item) {
+	s.items = append(s.items, it)
+	if it.lane != nil {
+		it.lane.stalled = true
+		q.stalled += it.lane.rows
+		return
+	}
+	q.stalled++
+}
+
+func (q *queue) leave(it *item) {
+	if it.lane != nil {
+		it.lane.stalled = false
+		q.stalled -= it.lane.rows
+		return
+	}
+	q.stalled--
+}
+
+// sent removes a row that the broker has. If its subject was stalled it goes
+// on, and the stall is returned.
+func (q *queue) sent(it *item, now time.Time) *stall {
+	q.bytes -= it.size
+	q.advance(it)
+	s := q.stalls[it.Message.Subject]
+	if s == nil {
+		return nil
+	}
+	delete(q.stalls, it.Message.Subject)
+	for _, other := range s.items {
+		q.leave(other)
+		if other.due.After(now) {
+			heap.Push(&q.delayed, other)
+		} else {
+			q.ready.push(other)
+		}
+	}
+	return s
+}
+
+// advance lets the next row of its key go.
+func (q *queue) advance(it *item) {
+	l := it.lane
+	if l == nil {
+		return
+	}
+	l.rows--
+	l.head = it.next
+	if l.head == nil {
+		delete(q.lanes, it.Message.Key)
+		return
+	}
+	q.ready.push(l.head)
+}
+
+// failed takes back a row that the broker did not take, and stalls its
+// subject.
+func (q *queue) failed(it *item, now time.Time) *stall {
+	it.attempts++
+	it.due = now.Add(q.pause(it.attempts))
+	s := q.stalls[it.Message.Subject]
+	switch {
+	case s == nil:
+		s = &stall{failures: 1, since: now, until: now.Add(q.pause(1))}
+		q.stalls[it.Message.Subject] = s
+	case s.probe == it:
+		s.probe = nil
+		s.failures++
+		s.until = now.Add(q.pause(s.failures))
+	}
+	q.waiting++
+	q.enter(s, it)
+	return s
+}
+
+// park removes a row that is refused by its own fault, and returns those that
+// have to wait behind it. The lane stays parked until unpark.
+func (q *queue) park(it *item) (behind []*item) {
+	if s := q.stalls[it.Message.Subject]; s != nil && s.probe == it {
+		s.probe = nil
+	}
+	q.bytes -= it.size
+	l := it.lane
+	if l == nil {
+		return nil
+	}
+	for b := it.next; b != nil; b = b.next {
+		q.waiting--
+		q.bytes -= b.size
+		behind = append(behind, b)
+	}
+	l.head, l.tail, l.rows, l.parked = nil, nil, 0, true
+	return behind
+}
+
+// drop forgets stalled rows until at most keep are left, with those of their
+// keys, and returns them.
+func (q *queue) drop(keep int) (dropped []*item) {
+	for _, s := range q.stalls {
+		for len(s.items) > 1 && q.stalled > keep {
+			it := s.items[len(s.items)-1]
+			s.items = s.items[:len(s.items)-1]
+			q.leave(it)
+			if it.lane != nil {
+				delete(q.lanes, it.Message.Key)
+			}
+			for ; it != nil; it = it.next {
+				q.waiting--
+				q.bytes -= it.size
+				dropped = append(dropped, it)
+			}
+		}
+	}
+	return dropped
+}
+
+// unpark forgets a parked lane, once the store knows about it.
+func (q *queue) unpark(key string) { delete(q.lanes, key) }
+
+// wakeAt is when pop will have something that it has not now; zero: unknown.
+func (q *queue) wakeAt() (at time.Time) {
+	if len(q.delayed) > 0 {
+		at = q.delayed[0].due
+	}
+	for _, s := range q.stalls {
+		if s.probe == nil && len(s.items) > 0 {
+			at = sooner(at, s.until)
+		}
+	}
+	return at
+}
+
+// pause is exponential, with a fifth of jitter.
+func (q *queue) pause(failures int) time.Duration {
+	return backoff(q.backoff, q.maxBackoff, failures)
+}
+
+func backoff(first, most time.Duration, failures int) time.Duration {
+	d := first
+	for i := 1; i < failures && d < most; i++ {
+		d *= 2
+	}
+	d = min(d, most)
+	return d - d/5 + rand.N(2*d/5+1)
+}
+
+// sooner is the earlier of two times, of which zero means none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// fifo is a queue that reuses its memory.
+type fifo struct {
+	items []*item
+	first int
+}
+
+func (f *fifo) push(it *item) {
+	if f.first > 64 && f.first*2 > len(f.items) {
+		n := copy(f.items, f.items[f.first:])
+		clear(f.items[n:])
+		f.items, f.first = f.items[:n], 0
+	}
+	f.items = append(f.items, it)
+}
+
+func (f *fifo) pop() *item {
+	if f.first == len(f.items) {
+		f.items, f.first = f.items[:0], 0
+		return nil
+	}
+	it := f.items[f.first]
+	f.items[f.first] = nil
+	f.first++
+	return it
+}
+
+func (f *fifo) len() int { return len(f.items) - f.first }
+
+// delays is a heap of rows by when they are due.
+type delays []*item
+
+func (d delays) Len() int           { return len(d) }
+func (d delays) Less(i, j int) bool { return d[i].due.Before(d[j].due) }
+func (d delays) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
+func (d *delays) Push(x any)        { *d = append(*d, x.(*item)) }
+func (d *delays) Pop() any {
+	last := len(*d) - 1
+	it := (*d)[last]
+	(*d)[last] = nil
+	*d = (*d)[:last]
+	return it
+}

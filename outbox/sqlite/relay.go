@@ -1,0 +1,163 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
+)
+
+const version = 1
+
+// Acquire implements [outbox.Store].
+func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (epoch int64, ok bool, err error) {
+	var has int
+	err = s.db.QueryRowContext(ctx, s.q.acquirable, holder).Scan(&has, &ok)
+	switch {
+	case err == sql.ErrNoRows || err == nil && has != version:
+		return 0, false, fmt.Errorf("%w (they have version %d, this is %d)", outbox.ErrNotMigrated, has, version)
+	case err != nil || !ok:
+		return 0, false, s.explain(err)
+	}
+	err = s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, s.q.acquire, holder, d.Microseconds()).Scan(&epoch)
+		if err == sql.ErrNoRows {
+			ok, err = false, nil
+		}
+		return err
+	})
+	return epoch, ok && err == nil, err
+}
+
+// Renew implements [outbox.Store].
+func (s *Store) Renew(ctx context.Context, epoch int64, d time.Duration) error {
+	return s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+		return fenced(tx.ExecContext(ctx, s.q.renew, d.Microseconds(), epoch))
+	})
+}
+
+// fenced is ErrLeaseLost when a statement about the lease found none.
+func fenced(res sql.Result, err error) error {
+	n, err := affected(res, err)
+	if err == nil && n == 0 {
+		return outbox.ErrLeaseLost
+	}
+	return err
+}
+
+// Release implements [outbox.Store].
+func (s *Store) Release(ctx context.Context, epoch int64) error {
+	return s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, s.q.release, epoch)
+		return err
+	})
+}
+
+// Horizon implements [outbox.Store].
+func (s *Store) Horizon(ctx context.Context) (h outbox.Horizon, err error) {
+	err = s.db.QueryRowContext(ctx, s.q.horizon).Scan(&h.Last, &h.Generation)
+	return h, s.explain(err)
+}
+
+// Pending implements [outbox.Store].
+func (s *Store) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.Row, error] {
+	return func(yield func(outbox.Row, error) bool) {
+		rows, err := s.db.QueryContext(ctx, s.q.pending, q.After, q.Last(), q.Horizon.Generation, q.Limit)
+		if err != nil {
+			yield(outbox.Row{}, s.explain(err))
+			return
+		}
+		defer rows.Close()
+		var c columns
+		for rows.Next() {
+			var r outbox.Row
+			if err := c.scan(rows, &r, &r.Blocked); err != nil {
+				yield(r, err)
+				return
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(outbox.Row{}, err)
+		}
+	}
+}
+
+// columns are what rows are scanned into.
+type columns struct {
+	subjects record.Interner
+	subject  sql.RawBytes
+	header   sql.RawBytes
+	micros   int64
+}
+
+func (c *columns) scan(rows *sql.Rows, r *outbox.Row, more ...any) error {
+	m := &r.Message
+	dest := append([]any{&r.Seq, &m.ID, &m.DedupeID, &m.Key, &c.subject, &c.micros, &c.header, &m.Data}, more...)
+	if err := rows.Scan(dest...); err != nil {
+		return err
+	}
+	m.Subject = c.subjects.Subject(c.subject)
+	m.Time = time.UnixMicro(c.micros)
+	var err error
+	if m.Header, err = record.DecodeHeader(c.header); err != nil {
+		return fmt.Errorf("row %d: %w", r.Seq, err)
+	}
+	return nil
+}
+
+// Settle implements [outbox.Store].
+func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
+	return s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+		if err := fenced(tx.ExecContext(ctx, s.q.count, len(st.Sent), epoch)); err != nil {
+			return err
+		}
+		if len(st.Sent) > 0 {
+			query := s.q.remove
+			if st.Keep {
+				query = s.q.keep
+			}
+			if _, err := tx.ExecContext(ctx, query, list(st.Sent)); err != nil {
+				return err
+			}
+		}
+		for _, p := range st.Parked {
+			if _, err := tx.ExecContext(ctx, s.q.park, p.Reason, p.Seq); err != nil {
+				return err
+			}
+		}
+		if len(st.Waiting) > 0 {
+			if _, err := tx.ExecContext(ctx, s.q.wait, list(st.Waiting)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// list is a parameter for json_each.
+func list[T int64 | string](values []T) string {
+	b, err := json.Marshal(values)
+	if err != nil {
+		panic(err) // of numbers and strings
+	}
+	return string(b)
+}
+
+// Purge implements [outbox.Store].
+func (s *Store) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (n int, err error) {
+	err = s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, epoch)
+		deleted, err := affected(res, err)
+		n = int(deleted)
+		return err
+	})
+	return n, err
+}

@@ -1,0 +1,92 @@
+package sqlite_test
+
+import (
+	"context"
+	"database/sql"
+	"path/filepath"
+	"testing"
+
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
+	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/sqlite"
+	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+const pragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)"
+
+// openDB opens a database file of the test's own, or another handle of one.
+func openDB(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", path+pragmas)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func open(t testing.TB, db *sql.DB) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.New(db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestStoreKeepsTheContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		path := filepath.Join(t.TempDir(), "test.db")
+		db := openDB(t, path)
+		s := open(t, db)
+		return storetest.Harness{
+			Store: s,
+			Open:  func(t *testing.T) outbox.Store { return open(t, openDB(t, path)) },
+			Begin: func(ctx context.Context) (storetest.Tx, error) {
+				conn, err := db.Conn(ctx)
+				if err != nil {
+					return nil, err
+				}
+				if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+					return nil, err
+				}
+				return &tx{conn, s}, nil
+			},
+			InTx: func(ctx context.Context, fn func(ticketing.Sender) error) error {
+				return outbox.InTx(ctx, s, func(tx *sql.Tx) error { return fn(s.Tx(tx)) })
+			},
+			OneWriter: true,
+		}
+	})
+}
+
+// tx is a transaction on a connection, as a service has it whose driver cannot
+// begin an immediate one.
+type tx struct {
+	conn *sql.Conn
+	s    *sqlite.Store
+}
+
+func (x *tx) Sender() ticketing.Sender           { return x.s.Tx(x.conn) }
+func (x *tx) Lock(context.Context, string) error { return nil } // there is one writer
+func (x *tx) Commit() error                      { return x.end("COMMIT") }
+func (x *tx) Rollback() error                    { return x.end("ROLLBACK") }
+func (x *tx) end(how string) error {
+	_, err := x.conn.ExecContext(context.Background(), how)
+	if closed := x.conn.Close(); err == nil {
+		err = closed
+	}
+	return err
+}

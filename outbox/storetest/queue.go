@@ -1,0 +1,149 @@
+package storetest
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/ducnguyen96/ticketing-common/outbox"
+)
+
+var queueTests = []test{
+	{name: "RowsComeInTheOrderOfTheirInsertion", run: func(s *suite) {
+		s.add(message("c", "1"), message("a", "2"))
+		s.add(message("b", "1"))
+		s.wantPending("c a b")
+		seqs := []int64{}
+		for _, r := range s.all() {
+			seqs = append(seqs, r.Seq)
+		}
+		if !slices.IsSorted(seqs) || seqs[0] <= 0 {
+			s.Errorf("sequence numbers %v", seqs)
+		}
+	}},
+	{name: "AQueryIsBounded", run: func(s *suite) {
+		s.add(message("a", ""), message("b", ""), message("c", ""), message("d", ""))
+		rows := s.all()
+		h, err := s.Store.Horizon(s.Context())
+		if err != nil {
+			s.Fatal(err)
+		}
+		if h.Last != rows[3].Seq || h.Generation <= 0 {
+			s.Errorf("horizon %+v, the last row is %d", h, rows[3].Seq)
+		}
+		s.add(message("e", ""))
+		for _, tt := range []struct {
+			q    outbox.Query
+			want string
+		}{
+			{outbox.Query{Limit: 2}, "a b"},
+			{outbox.Query{Limit: 2, After: rows[1].Seq}, "c d"},
+			{outbox.Query{Limit: 9, After: rows[1].Seq}, "c d e"},
+			{outbox.Query{Limit: 9, Horizon: h}, "a b c d"},
+			{outbox.Query{Limit: 9, Horizon: h, After: rows[2].Seq}, "d"},
+			{outbox.Query{Limit: 9, Horizon: outbox.Horizon{Last: rows[1].Seq, Generation: h.Generation}}, "a b"},
+			{outbox.Query{Limit: 9, Horizon: outbox.Horizon{Last: rows[1].Seq, Generation: h.Generation + 1}}, ""},
+			{outbox.Query{Limit: 9, After: math.MaxInt64}, ""},
+		} {
+			if got := ids(s.pending(tt.q)); got != tt.want {
+				s.Errorf("%+v: %q, want %q", tt.q, got, tt.want)
+			}
+		}
+	}},
+	{name: "AReadCanBeLeft", run: func(s *suite) {
+		s.addMany("e", 100, 100)
+		for range 10 {
+			for _, err := range s.Store.Pending(s.Context(), outbox.Query{Limit: 100}) {
+				if err != nil {
+					s.Fatal(err)
+				}
+				break
+			}
+		}
+		if n := len(s.all()); n != 100 {
+			s.Errorf("%d rows, want 100", n)
+		}
+	}},
+	{name: "AnEmptyTableHasAHorizon", run: func(s *suite) {
+		h, err := s.Store.Horizon(s.Context())
+		if err != nil || h.Last != 0 || h.Generation <= 0 {
+			s.Errorf("%+v, %v", h, err)
+		}
+		if got := s.pending(outbox.Query{Limit: 9, Horizon: h}); len(got) != 0 {
+			s.Errorf("%d rows", len(got))
+		}
+	}},
+	{name: "SentRowsAreGone", run: func(s *suite) {
+		s.add(message("a", ""), message("b", ""), message("c", ""))
+		rows := s.all()
+		epoch := s.acquire("r")
+		s.settle(epoch, outbox.Settlement{Sent: []int64{rows[0].Seq, rows[2].Seq}})
+		s.wantPending("b")
+		s.settle(epoch, outbox.Settlement{Sent: []int64{rows[0].Seq, rows[2].Seq}}) // a retry
+		s.wantPending("b")
+		s.add(message("d", "")) // its number is above all before
+		if again := s.all(); again[1].Seq <= rows[2].Seq {
+			s.Errorf("sequence number %d was drawn after %d", again[1].Seq, rows[2].Seq)
+		}
+		if n, err := s.Store.Replay(s.Context(), time.Hour); n != 0 || err != nil {
+			s.Errorf("%d rows were kept, %v", n, err)
+		}
+	}},
+	{name: "KeptRowsAreReplayedOrPurged", run: func(s *suite) {
+		s.add(message("a", ""), message("b", ""), message("c", ""))
+		rows := s.all()
+		epoch := s.acquire("r")
+		before, err := s.Store.Horizon(s.Context())
+		if err != nil {
+			s.Fatal(err)
+		}
+		s.settle(epoch, outbox.Settlement{Sent: []int64{rows[0].Seq, rows[1].Seq}, Keep: true})
+		s.wantPending("c")
+		s.add(message("a", "")) // a late retry
+		s.wantPending("c")
+		if n, err := s.Store.Replay(s.Context(), time.Hour); n != 2 || err != nil {
+			s.Errorf("replayed %d, %v, want 2", n, err)
+		}
+		s.wantPending("a b c")
+		if got := s.pending(outbox.Query{Limit: 9, Horizon: before}); len(got) != 0 {
+			s.Errorf("a pass that began before the replay goes on with %q", ids(got))
+		}
+		s.settle(epoch, outbox.Settlement{Sent: []int64{rows[0].Seq, rows[1].Seq, rows[2].Seq}, Keep: true})
+		if n, err := s.Store.Purge(s.Context(), epoch, time.Hour, 9); n != 0 || err != nil {
+			s.Errorf("purged %d rows that are not an hour old, %v", n, err)
+		}
+		if n, err := s.Store.Purge(s.Context(), epoch-1, 0, 9); n != 0 || err != nil {
+			s.Errorf("purged %d rows with an old epoch, %v", n, err)
+		}
+		left := 3
+		s.eventually("the rows are purged, at most two at a time", func() bool {
+			n, err := s.Store.Purge(s.Context(), epoch, 0, 2)
+			if err != nil || n > 2 {
+				s.Fatalf("purged %d, %v", n, err)
+			}
+			left -= n
+			return left == 0
+		})
+		if n, err := s.Store.Replay(s.Context(), time.Hour); n != 0 || err != nil {
+			s.Errorf("%d rows are left, %v", n, err)
+		}
+	}},
+	{name: "StatsCount", run: func(s *suite) {
+		if st := s.stats(); st.Pending != 0 || st.Oldest != 0 || st.Published != 0 || st.Lease != 0 {
+			s.Errorf("empty: %+v", st)
+		}
+		s.add(message("a", "k"), message("b", "k"), message("c", "k"), message("d", ""))
+		rows := s.all()
+		epoch := s.acquire("r")
+		s.settle(epoch, outbox.Settlement{
+			Sent:    []int64{rows[3].Seq},
+			Parked:  []outbox.Parking{{Seq: rows[0].Seq}},
+			Waiting: []int64{rows[1].Seq},
+		})
+		s.eventually("the oldest has an age", func() bool { return s.stats().Oldest > 0 })
+		st := s.stats()
+		if st.Pending != 1 || st.Parked != 1 || st.Waiting != 1 || st.Published != 1 || st.Oldest > time.Hour {
+			s.Errorf("%+v", st)
+		}
+	}},
+}

@@ -1,0 +1,242 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/outbox"
+)
+
+var relayTests = []test{
+	{name: "EveryEventIsPublishedAndItsRowGoes", run: func(s *suite) {
+		b := s.broker()
+		s.addMany("before", 100, 10)
+		r := s.relay(s.Store, b, nil)
+		s.addMany("after", 100, 10)
+		s.eventually("all are published", func() bool { return b.count() == 200 })
+		s.eventually("the table is empty", func() bool { return len(s.all()) == 0 })
+		st, err := r.Stats(s.Context())
+		if err != nil || st.Published != 200 || st.PerSecond == 0 || st.Pending != 0 {
+			s.Errorf("stats: %+v, %v", st, err)
+		}
+		r.stop()
+		if st := s.stats(); st.Lease != 0 {
+			s.Errorf("the lease was not given back: it lasts %v", st.Lease)
+		}
+		for _, id := range b.ids() {
+			if b.copies(id) != 1 {
+				s.Errorf("%s was published %d times", id, b.copies(id))
+			}
+		}
+	}},
+	{name: "EventsOfAKeyGoOneAtATimeAndThoseOfOthersMeanwhile", run: func(s *suite) {
+		b := s.broker()
+		release := b.setHold()
+		defer release()
+		for i := range 10 {
+			s.add(message(fmt.Sprint("a", i), "a"), message(fmt.Sprint("b", i), "b"), message(fmt.Sprint("none", i), ""))
+		}
+		s.relay(s.Store, b, nil)
+		s.eventually("one of each key and all without are in flight", func() bool { return b.count() == 12 })
+		release()
+		s.eventually("all are published", func() bool { return b.count() == 30 })
+		if got := b.order("a"); got != "a0 a1 a2 a3 a4 a5 a6 a7 a8 a9" {
+			s.Errorf("order: %s", got)
+		}
+	}},
+	{name: "TheWindowIsNeverExceeded", run: func(s *suite) {
+		b := s.broker()
+		release := b.setHold()
+		defer release()
+		s.addMany("e", 100, 100)
+		s.relay(s.Store, b, &outbox.RelayOptions{Window: 7})
+		s.eventually("the window is full", func() bool { return b.count() == 7 })
+		release()
+		s.eventually("all are published", func() bool { return b.count() == 100 })
+		if b.most != 7 {
+			s.Errorf("%d were in flight, the window is 7", b.most)
+		}
+	}},
+	{name: "MoreRowsThanMemoryHolds", run: func(s *suite) {
+		b := s.broker()
+		s.addMany("e", 1000, 37)
+		s.relay(s.Store, b, &outbox.RelayOptions{MaxRows: 16, MaxBytes: 4096})
+		s.eventually("all are published", func() bool { return b.count() == 1000 })
+		for k := range 37 {
+			var want []string
+			for i := k; i < 1000; i += 37 {
+				want = append(want, fmt.Sprint("e", i))
+			}
+			key := fmt.Sprint("e-key", k)
+			if got := b.order(key); got != strings.Join(want, " ") {
+				s.Errorf("%s: %s", key, got)
+			}
+		}
+	}},
+	{name: "AnEventLargerThanTheMemoryIsPublishedAllTheSame", run: func(s *suite) {
+		b := s.broker()
+		for i := range 5 {
+			m := message(fmt.Sprint("e", i), "k")
+			m.Data = make([]byte, 100_000)
+			s.add(m)
+		}
+		s.relay(s.Store, b, &outbox.RelayOptions{MaxBytes: 1000})
+		s.eventually("all are published", func() bool { return b.count() == 5 })
+	}},
+	{name: "PollingFindsWhatAnotherProcessCommitted", run: func(s *suite) {
+		b := s.broker()
+		s.relay(s.Open(s.T), b, nil) // nobody wakes it
+		s.add(message("a", "k"))
+		s.eventually("it is published", func() bool { return b.count() == 1 })
+		s.add(message("b", "k"))
+		s.eventually("it is published", func() bool { return b.count() == 2 })
+	}},
+	{name: "AnIdleRelayAsksLittle", run: func(s *suite) {
+		h := &hooked{Store: s.Store}
+		b := s.broker()
+		r := s.relay(h, b, nil)
+		s.add(message("a", "k"))
+		s.eventually("it is published", func() bool { return b.count() == 1 })
+		idle := time.After(6 * time.Second) // until the poll has slowed down
+		<-idle
+		before := h.calls.Load()
+		<-time.After(2 * time.Second)
+		r.stop()
+		if n := h.calls.Load() - before; n > 10+2 { // stopping makes calls too
+			s.Errorf("%d calls in 2 s, want at most 5 a second", n)
+		}
+	}},
+	{name: "ARelayRunsOnceAtATime", run: func(s *suite) {
+		r := s.relay(s.Store, s.broker(), nil)
+		s.eventually("it has the lease", func() bool { return s.stats().Lease > 0 })
+		if err := r.Run(s.Context()); err == nil {
+			s.Error("a second Run returned nil")
+		}
+	}},
+	{name: "AStoppedRelayNotesDownWhatIsInFlight", run: func(s *suite) {
+		b := s.broker()
+		release := b.setHold()
+		s.addMany("e", 50, 50)
+		r := s.relay(s.Store, b, &outbox.RelayOptions{Window: 10})
+		s.eventually("ten are in flight", func() bool { return b.count() == 10 })
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			r.stop()
+		}()
+		select {
+		case <-stopped:
+			s.Error("Run returned with events in flight")
+		case <-time.After(50 * time.Millisecond):
+		}
+		release()
+		<-stopped
+		if n := len(s.all()); n != 40 {
+			s.Errorf("%d rows are left, want 40", n)
+		}
+		if b.count() != 10 {
+			s.Errorf("%d were published, want 10", b.count())
+		}
+	}},
+	{name: "AStopIsBounded", run: func(s *suite) {
+		b := s.broker()
+		release := b.setHold()
+		defer release()
+		s.add(message("a", "k"))
+		r := s.relay(s.Store, b, &outbox.RelayOptions{DrainTimeout: 50 * time.Millisecond})
+		s.eventually("it is in flight", func() bool { return b.count() == 1 })
+		r.stop()
+		s.wantPending("a")
+		if s.stats().Lease == 0 {
+			s.Error("the lease was given back with an event in flight")
+		}
+	}},
+	{name: "AClosedSenderEndsRun", run: func(s *suite) {
+		b := s.broker()
+		b.setFault(func(m *ticketing.Message) error {
+			return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, ticketing.ErrClosed)
+		})
+		s.add(message("a", "k"))
+		err := outbox.NewRelay(s.Store, b, nil).Run(s.Context())
+		if !errors.Is(err, ticketing.ErrClosed) {
+			s.Errorf("Run: %v, want ErrClosed", err)
+		}
+		s.wantPending("a")
+	}},
+	{name: "SentRowsAreKeptAndCleanedAway", run: func(s *suite) {
+		b := s.broker()
+		s.addMany("e", 1200, 10)
+		r := s.relay(s.Store, b, &outbox.RelayOptions{Keep: time.Hour})
+		s.eventually("all are noted down", func() bool { return s.stats().Published == 1200 })
+		r.stop()
+		s.wantPending("")
+		if n, err := s.Store.Replay(s.Context(), time.Hour); n != 1200 || err != nil {
+			s.Fatalf("replayed %d, %v", n, err)
+		}
+		s.relay(s.Store, b, &outbox.RelayOptions{Keep: time.Millisecond})
+		s.eventually("all are noted down again, and gone", func() bool {
+			if s.stats().Published != 2400 {
+				return false
+			}
+			n, err := s.Store.Replay(s.Context(), 0)
+			return n == 0 && err == nil
+		})
+		if b.copies("e7") != 2 {
+			s.Errorf("e7 was published %d times, want 2", b.copies("e7"))
+		}
+	}},
+	{name: "ASynchronousSenderWillDo", run: func(s *suite) {
+		var n atomic.Int32
+		s.relay(s.Store, ticketing.SendFunc(func(context.Context, *ticketing.Message) error {
+			n.Add(1)
+			return nil
+		}), nil)
+		s.addMany("e", 500, 20)
+		s.eventually("all are published", func() bool { return n.Load() == 500 && len(s.all()) == 0 })
+	}},
+	{name: "AStandbyTakesOverWhenTheLeaseIsGivenBack", run: func(s *suite) {
+		b := s.broker()
+		first := s.relay(s.Store, b, nil)
+		s.eventually("the first has the lease", func() bool { return s.stats().Lease > 0 })
+		s.relay(s.Open(s.T), b, nil)
+		first.stop()
+		s.add(message("a", "k"))
+		s.eventuallyWithin(5*time.Second, "the second publishes", func() bool { return b.count() == 1 })
+		if st := s.stats(); st.Epoch != 2 {
+			s.Errorf("epoch %d, want 2", st.Epoch)
+		}
+	}},
+	{name: "ListenWakesTheRelay", run: func(s *suite) {
+		b := s.broker()
+		ready := make(chan func(), 1)
+		s.relay(s.Open(s.T), b, &outbox.RelayOptions{
+			PollMin: time.Hour, PollMax: time.Hour,
+			Listen: func(ctx context.Context, wake func()) error {
+				select {
+				case ready <- wake:
+				default:
+				}
+				<-ctx.Done()
+				return nil
+			},
+		})
+		wake := <-ready
+		s.add(message("a", "k"))
+		s.eventually("it is published", func() bool { wake(); return b.count() == 1 })
+	}},
+	{name: "ListenIsCalledAgainAfterAnError", run: func(s *suite) {
+		var calls atomic.Int32
+		s.relay(s.Store, s.broker(), &outbox.RelayOptions{
+			Listen: func(context.Context, func()) error {
+				calls.Add(1)
+				return errors.New("the connection is gone")
+			},
+		})
+		s.eventually("it is called several times", func() bool { return calls.Load() > 2 })
+	}},
+}
