@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,48 +54,63 @@ func consumerConfig(s ticketing.Subscription) jetstream.ConsumerConfig {
 	}
 }
 
-// errGone says that a consumer, or its stream, was deleted under a running
-// subscription.
-var errGone = errors.New("it was deleted while messages were received")
+// metaRestarted marks a consumer that was made again under a running
+// subscription, and says where it started.
+const metaRestarted = "ticketing-restarted-at"
+
+// startingAt is cfg for a consumer that is made again.
+func startingAt(cfg jetstream.ConsumerConfig, start uint64) jetstream.ConsumerConfig {
+	cfg.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
+	cfg.OptStartSeq = start
+	cfg.Metadata = map[string]string{metaRestarted: strconv.FormatUint(start, 10)}
+	return cfg
+}
+
+// restarted reports whether startingAt made cfg.
+func restarted(cfg jetstream.ConsumerConfig) bool {
+	return cfg.DeliverPolicy == jetstream.DeliverByStartSequencePolicy &&
+		cfg.Metadata[metaRestarted] == strconv.FormatUint(cfg.OptStartSeq, 10)
+}
 
 // ensureConsumer finds or creates the consumer of a subscription, and brings
-// its settings in line with want. It returns those that hold.
-func (c *Client) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.ConsumerConfig, error) {
-	have, err := c.consumerInfo(ctx, stream, want.Durable)
+// its settings in line with want. It returns what the server says of it then.
+func (c *Client) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
+	info, err := c.consumerInfo(ctx, stream, want.Durable)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound) && c.cfg.VerifyOnly:
-		return have, fmt.Errorf("consumer %s of stream %s does not exist, and the configuration says to create nothing", want.Durable, stream)
+		return nil, fmt.Errorf("consumer %s of stream %s does not exist, and the configuration says to create nothing", want.Durable, stream)
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		return c.createConsumer(ctx, stream, want)
 	case errors.Is(err, jetstream.ErrNotPullConsumer):
-		return have, fmt.Errorf("consumer %s of stream %s cannot serve this group: it has a deliver_subject; delete it, or choose another group", want.Durable, stream)
+		return nil, pushConsumer(stream, want.Durable)
 	case err != nil:
-		return have, err
+		return nil, err
 	}
+	have := info.Config
 	if broken := brokenConsumer(have, want); len(broken) > 0 {
-		return have, fmt.Errorf("consumer %s of stream %s cannot serve this group: %v; delete it, or choose another group", want.Durable, stream, broken)
+		return nil, unfit(stream, want.Durable, broken)
 	}
 	d := compareConsumer(have, want)
 	if len(d) == 0 {
-		return have, nil
+		return info, nil
 	}
 	log := c.cfg.Logger.With("stream", stream, "consumer", want.Durable)
 	if c.cfg.VerifyOnly {
 		if need := mustChange(have); len(need) > 0 {
-			return have, fmt.Errorf("consumer %s of stream %s cannot serve this group: %v; and the configuration says to change nothing", want.Durable, stream, need)
+			return nil, fmt.Errorf("consumer %s of stream %s cannot serve this group: %v; and the configuration says to change nothing", want.Durable, stream, need)
 		}
 		d.log(log, "consumer differs from the configuration and is left as it is")
-		return have, nil
+		return info, nil
 	}
 	d.log(log, "consumer differs from the configuration and is changed")
 	return c.updateConsumer(ctx, stream, repaired(have, want))
 }
 
-func (c *Client) consumerInfo(ctx context.Context, stream, name string) (jetstream.ConsumerConfig, error) {
+func (c *Client) consumerInfo(ctx context.Context, stream, name string) (*jetstream.ConsumerInfo, error) {
 	return c.consumerCall(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return c.js.Consumer(ctx, stream, name) })
 }
 
-func (c *Client) createConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.ConsumerConfig, error) {
+func (c *Client) createConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
 	have, err := c.consumerCall(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return c.js.CreateConsumer(ctx, stream, want) })
 	if errors.Is(err, jetstream.ErrConsumerExists) {
 		err = fmt.Errorf("%w: %w", errRace, err)
@@ -102,16 +118,43 @@ func (c *Client) createConsumer(ctx context.Context, stream string, want jetstre
 	return have, err
 }
 
-func (c *Client) updateConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.ConsumerConfig, error) {
+func (c *Client) updateConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
 	return c.consumerCall(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return c.js.UpdateConsumer(ctx, stream, want) })
 }
 
-func (c *Client) consumerCall(ctx context.Context, f func(context.Context) (jetstream.Consumer, error)) (cfg jetstream.ConsumerConfig, err error) {
+func (c *Client) consumerCall(ctx context.Context, f func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
 	consumer, err := request(ctx, c, f)
 	if err != nil {
-		return cfg, err
+		return nil, err
 	}
-	return consumer.CachedInfo().Config, nil
+	return consumer.CachedInfo(), nil
+}
+
+func (c *Client) deleteConsumer(ctx context.Context, stream, name string) error {
+	_, err := request(ctx, c, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.js.DeleteConsumer(ctx, stream, name) })
+	return err
+}
+
+// streamMade returns when a stream was made, or zero where the account may not
+// ask.
+func (c *Client) streamMade(ctx context.Context, name string) (made time.Time, err error) {
+	s, err := request(ctx, c, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
+	switch {
+	case errors.Is(err, ticketing.ErrPermission):
+		return made, nil
+	case err != nil:
+		return made, err
+	}
+	return s.CachedInfo().Created, nil
+}
+
+// unfit is the error for a consumer that breaks what a subscription promises.
+func unfit(stream, name string, broken differences) error {
+	return fmt.Errorf("consumer %s of stream %s cannot serve this group: %v; delete it, or choose another group", name, stream, broken)
+}
+
+func pushConsumer(stream, name string) error {
+	return fmt.Errorf("consumer %s of stream %s cannot serve this group: it has a deliver_subject; delete it, or choose another group", name, stream)
 }
 
 // brokenConsumer lists the settings that cannot be changed and that break what
@@ -123,7 +166,9 @@ func brokenConsumer(have, want jetstream.ConsumerConfig) (d differences) {
 	}
 	differ(&d, "filter_subject", filter, want.FilterSubject)
 	differ(&d, "ack_policy", have.AckPolicy, want.AckPolicy)
-	differ(&d, "deliver_policy", have.DeliverPolicy, want.DeliverPolicy)
+	if !restarted(have) {
+		differ(&d, "deliver_policy", have.DeliverPolicy, want.DeliverPolicy)
+	}
 	differ(&d, "headers_only", have.HeadersOnly, false)
 	differ(&d, "priority_policy", have.PriorityPolicy, jetstream.PriorityPolicyNone)
 	return d

@@ -148,7 +148,7 @@ func (r *receiver) ask() {
 	if !r.open || r.stopping {
 		return
 	}
-	n := r.window.free(r.asked, r.count, r.parked)
+	n := r.window.free(r.asked, r.count, r.parked) + r.bonus
 	if n <= 0 || r.asked > 0 && n < r.window.batch() {
 		return
 	}
@@ -188,13 +188,15 @@ func (r *receiver) onMessage(m *nats.Msg) {
 	r.more = d.pending > 0 || d.delivered > 1
 	r.trouble.count = 0
 	switch {
-	case r.stopping, r.count >= r.window.hard():
-		r.mu.Unlock()
-		r.giveBackLater(d.sequence, m.Reply)
-		return
-	case d.delivered > 1 && r.payOwed(d.sequence, m.Reply):
+	case r.absorb(d, m.Reply):
 		r.ask()
 		r.mu.Unlock()
+		return
+	case r.stopping, r.count >= r.window.hard():
+		r.bonus = 0
+		r.at.handedBack(d.sequence, time.Now().Add(2*r.ackWait))
+		r.mu.Unlock()
+		r.giveBackLater(d.sequence, m.Reply)
 		return
 	}
 	r.window.arrived(len(m.Data), r.count == r.parked)
@@ -209,12 +211,37 @@ func (r *receiver) onMessage(m *nats.Msg) {
 		r.ready.push(it)
 		return
 	}
-	// A redelivery of what is held: only its reply subject is news.
-	r.held.Update(d.sequence, func(it *item) { it.reply = m.Reply })
+	// The stream was made anew, and what is held was of the old one. The
+	// consumer is gone with that, which ends the receiver.
 	r.mu.Lock()
 	r.count--
-	r.ask()
 	r.mu.Unlock()
+}
+
+// absorb takes a repetition in: of what is held its reply subject is news, and
+// what was settled is acknowledged once more. The lock is held.
+func (r *receiver) absorb(d delivery, reply string) bool {
+	if r.at.isNew(d) {
+		r.bonus = 0
+		return false
+	}
+	held := false
+	r.held.Update(d.sequence, func(it *item) {
+		if held = it.in.Time.UnixNano() == d.time; held {
+			it.reply = reply
+		}
+	})
+	if held {
+		r.bonus = max(r.bonus-1, 0)
+		return true
+	}
+	delete(r.at.away, d.sequence)
+	if !r.at.settled.has(d.sequence, d.time) {
+		return false
+	}
+	delete(r.owed, d.sequence)
+	r.c.wire.push(frame{subject: reply, data: bodyAck, unsent: r, seq: d.sequence})
+	return true
 }
 
 // onStatus handles what the server says about a request.
@@ -227,8 +254,9 @@ func (r *receiver) onStatus(m *nats.Msg) {
 	switch {
 	case status == "", status == "100": // a sign of life
 		r.trouble.count = 0
-	case status == "409" && strings.EqualFold(description, "Consumer Deleted"):
-		r.fail(r.gone())
+		if last, ok := parseDigits(m.Header.Get("Nats-Last-Stream")); ok {
+			r.at.reached(last, time.Now())
+		}
 	case status == "409" && strings.EqualFold(description, "Leadership Change"):
 		r.troubled(false, description)
 	case status == "409" && strings.EqualFold(description, "Server Shutdown"):
@@ -239,9 +267,4 @@ func (r *receiver) onStatus(m *nats.Msg) {
 	default:
 		r.troubled(true, strings.TrimSpace(status+" "+description))
 	}
-}
-
-// gone is the error for a consumer, or its stream, that was deleted.
-func (r *receiver) gone() error {
-	return fmt.Errorf("consumer %s of stream %s: %w", r.consumer, r.stream, errGone)
 }

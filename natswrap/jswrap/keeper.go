@@ -2,17 +2,16 @@ package jswrap
 
 import (
 	"context"
-	"errors"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // trouble is what the intake has met since messages came.
 type trouble struct {
 	count  int
 	reopen bool   // the intake has to be opened again
-	check  bool   // after asking whether the consumer is still there
+	check  bool   // after making sure of the consumer
+	verify bool   // it has to be looked whether the consumer is still the same,
+	lost   bool   // after the connection was lost
 	why    string // for the log
 }
 
@@ -38,13 +37,22 @@ func (r *receiver) nudge() {
 	}
 }
 
-// wake is for a receiver that starts, and for a connection that is back: its
+// wake is for a receiver that starts, and for a connection that is back:
 // requests are lost, and so may be signs of life.
 func (r *receiver) wake() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.trouble.reopen, r.trouble.why, r.trouble.count = true, "", 0
 	r.nudge()
+}
+
+// reconnected is for a connection that is back: meanwhile the consumer may
+// have been made again by another.
+func (r *receiver) reconnected() {
+	r.mu.Lock()
+	r.trouble.verify, r.trouble.lost = true, true
+	r.mu.Unlock()
+	r.wake()
 }
 
 // keep runs beside the handing over, until ctx ends, also while the receiver
@@ -56,7 +64,7 @@ func (r *receiver) keep(ctx context.Context) {
 	heartbeat := time.NewTicker(pullHeartbeat)
 	defer heartbeat.Stop()
 	var seen uint64
-	silent := 0
+	silent, blind := 0, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -72,7 +80,33 @@ func (r *receiver) keep(ctx context.Context) {
 				r.troubled(true, "no sign of life for the requests")
 				r.mu.Unlock()
 			}
+			if blind++; !r.blind() {
+				blind = 0
+			}
+			r.lookAround(blind >= blindLimit)
 		}
+	}
+}
+
+// blindLimit is after how many intervals without an open request a receiver
+// that holds messages looks whether its consumer is still the same: the server
+// could not tell it.
+const blindLimit = 5
+
+// blind reports whether messages are held, and no request is open.
+func (r *receiver) blind() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count > 0 && r.open && r.asked == 0 && !r.stopping
+}
+
+// lookAround has the consumer looked at, where that is due, now or since a look
+// that failed.
+func (r *receiver) lookAround(due bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trouble.verify = r.trouble.verify || due; r.trouble.verify {
+		r.nudge()
 	}
 }
 
@@ -104,6 +138,7 @@ func (r *receiver) keepAlive(now time.Time) {
 		r.window.tick(now)
 	}
 	r.forgetOwed()
+	r.at.prune(now)
 	r.mu.Unlock()
 	if !r.c.state.Connected() {
 		return
@@ -121,13 +156,19 @@ func (r *receiver) reopen() {
 	for r.life.Err() == nil {
 		r.mu.Lock()
 		t := r.trouble
-		r.trouble.reopen, r.trouble.check = false, false
+		r.trouble = trouble{count: t.count}
 		if t.reopen {
 			r.trouble.count++
 		}
 		r.mu.Unlock()
-		if !t.reopen || !r.c.state.Connected() {
+		switch {
+		case !r.c.state.Connected():
 			return // a reconnect wakes tend
+		case !t.reopen:
+			if t.verify {
+				r.verify(t.lost)
+			}
+			return
 		}
 		if t.count > 0 {
 			pause := min(troubleMinPause<<min(t.count-1, 10), troubleMaxPause)
@@ -138,11 +179,15 @@ func (r *receiver) reopen() {
 		if t.why != "" {
 			r.log.Info("asking for messages anew", "stream", r.stream, "consumer", r.consumer, "reason", t.why)
 		}
-		if err := r.restart(t.check); err != nil {
-			r.mu.Lock()
+		err := r.restart(t.check)
+		r.mu.Lock()
+		if err != nil {
 			r.troubled(true, err.Error())
-			r.mu.Unlock()
 		}
+		if t.verify { // once it is open: that is not to wait
+			r.trouble.verify, r.trouble.lost = true, r.trouble.lost || t.lost
+		}
+		r.mu.Unlock()
 	}
 }
 
@@ -159,14 +204,4 @@ func (r *receiver) restart(check bool) error {
 		}
 	}
 	return r.openIntake(ctx)
-}
-
-// check fails the receiver when its consumer is gone for good.
-func (r *receiver) check(ctx context.Context) error {
-	_, err := r.c.consumerInfo(ctx, r.stream, r.consumer)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
-		r.fail(r.gone())
-		return nil
-	}
-	return err
 }

@@ -326,3 +326,30 @@ func TestConnectHonoursItsContextWhileTheAPIIsSilent(t *testing.T) {
 		t.Errorf("Connect = %v, want the context's error", err)
 	}
 }
+
+func TestStartersOfDifferentStreamsFindOnePlaceForDeadLetters(t *testing.T) {
+	url := natsserver.Run(t).URL()
+	var log logs
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			cfg := config(url)
+			cfg.Logger = log.logger()
+			cfg.Stream = fmt.Sprint("STREAM", i)
+			cfg.Subjects = []ticketing.Subject{ticketing.Subject(fmt.Sprint("service:", i))}
+			c, err := jswrap.Connect(testContext(t), cfg)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer closeClient(t, c)
+			if err := c.CheckSubject(testContext(t), "dead.g.x"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if strings.Contains(log.String(), "no stream for dead letters") {
+		t.Errorf("somebody found none:\n%s", &log)
+	}
+}

@@ -23,12 +23,21 @@ import (
 // start sets it for all.
 //
 // A server that is away is waited for. A subject without a stream is an error
-// at once; so is a consumer or a stream that gets deleted meanwhile, and a
-// permission that is missing.
+// at once; so is a stream that gets deleted meanwhile, once the server has
+// confirmed it, which matches [ticketing.ErrNoStream]; so is a permission that
+// is missing.
+//
+// A consumer that gets deleted meanwhile is made again, and a warning logged.
+// It starts at the lowest message that this process holds, or behind the last
+// that the group got, and is marked so that the start is no mismatch later.
+// What comes again, and was settled here, is not handed over; what is held
+// here comes again to the member that asks first. With the consumer goes the
+// server's record of what a member that died at the same time held: nobody
+// else can know of that. With [Config].VerifyOnly it is an error.
 //
 // An Ack that the server cannot be told, because the connection is down, is
-// kept: it is sent on reconnect, and a redelivery that comes in spite of it is
-// not handed over. A Retry waits for its delay and up to a fifth more. A Drop
+// kept and sent on reconnect. A redelivery of one of the last 8192 messages
+// that were settled is acknowledged and not handed over. A Retry waits for its delay and up to a fifth more. A Drop
 // terminates the message, so that the server's advisory tells.
 func (c *Client) Receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
 	switch {
@@ -90,6 +99,8 @@ type receiver struct {
 	more     bool               // there may have been more when the last message came
 	arrivals uint64             // whatever came, statuses included
 	trouble  trouble
+	at       position
+	bonus    int // messages of those held that are expected again, beside the window
 }
 
 func newReceiver(ctx context.Context, c *Client, s ticketing.Subscription) *receiver {
@@ -192,7 +203,11 @@ func (r *receiver) bind() error {
 			return err
 		}
 	}
-	cfg, err := r.c.ensureConsumer(r.life, at.stream, consumerConfig(r.sub))
+	made, err := r.c.streamMade(r.life, at.stream)
+	var info *jetstream.ConsumerInfo
+	if err == nil {
+		info, err = r.c.ensureConsumer(r.life, at.stream, consumerConfig(r.sub))
+	}
 	if known && errors.Is(err, jetstream.ErrStreamNotFound) {
 		r.c.homes.forget(r.sub.Subject)
 		return r.bind()
@@ -202,8 +217,11 @@ func (r *receiver) bind() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stream, r.consumer, r.ackWait = at.stream, cfg.Durable, cfg.AckWait
-	r.pullSubject = apiPrefix + "CONSUMER.MSG.NEXT." + at.stream + "." + cfg.Durable
+	r.stream, r.consumer, r.ackWait = at.stream, info.Config.Durable, info.Config.AckWait
+	r.pullSubject = apiPrefix + "CONSUMER.MSG.NEXT." + at.stream + "." + r.consumer
+	r.at.stream = made
+	r.at.follow(info)
+	r.at.distrust(info, time.Now())
 	return nil
 }
 

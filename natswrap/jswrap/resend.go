@@ -146,7 +146,7 @@ func (c *Client) onReconnect() {
 	connection := c.connections
 	c.linkMu.Unlock()
 	c.wire.push(frame{call: func() { c.resume(connection) }})
-	c.receivers.each((*receiver).wake)
+	c.receivers.each((*receiver).reconnected)
 }
 
 // resume runs on the writer's goroutine when the connection is back: it writes

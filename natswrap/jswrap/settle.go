@@ -72,7 +72,7 @@ func (it *item) SettleInbound(in *ticketing.Inbound, v ticketing.Verdict) error 
 			r.giveBackLater(in.Sequence, it.reply)
 		}
 	}
-	r.release(it)
+	r.release(it, v)
 	return err
 }
 
@@ -90,10 +90,17 @@ func (it *item) RetainInbound(*ticketing.Inbound, ticketing.Verdict) bool {
 	return true
 }
 
-// release frees the slot of a message that was held.
-func (r *receiver) release(it *item) {
+// release frees the slot of a message that was held, and remembers what became
+// of it.
+func (r *receiver) release(it *item, v ticketing.Verdict) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	switch v.Kind {
+	case ticketing.Ack, ticketing.Drop:
+		r.at.settled.add(it.in.Sequence, it.in.Time.UnixNano())
+	default:
+		r.at.handedBack(it.in.Sequence, time.Now().Add(2*v.After+2*r.ackWait))
+	}
 	r.count--
 	if it.parked {
 		it.parked = false
@@ -192,17 +199,6 @@ func (r *receiver) owe(seq uint64, reply string) {
 		r.owed = make(map[uint64]owedAck)
 	}
 	r.owed[seq] = owedAck{reply: reply}
-}
-
-// payOwed acknowledges a redelivery of what was settled while the server could
-// not be told. The lock is held.
-func (r *receiver) payOwed(seq uint64, reply string) bool {
-	if _, ok := r.owed[seq]; !ok {
-		return false
-	}
-	delete(r.owed, seq)
-	r.c.wire.push(frame{subject: reply, data: bodyAck, unsent: r, seq: seq})
-	return true
 }
 
 // payAll sends what is owed, once there is a connection. It stays remembered:

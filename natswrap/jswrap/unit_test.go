@@ -325,9 +325,6 @@ func TestOwedAcksAreBoundedAndForgotten(t *testing.T) {
 	if len(r.owed) != maxOwed {
 		t.Errorf("%d are owed", len(r.owed))
 	}
-	if r.payOwed(maxOwed+5, "reply") || !r.payOwed(7, "again") || r.payOwed(7, "again") {
-		t.Error("what is owed is paid once")
-	}
 	r.payAll()
 	if n := len(r.c.wire.frames.take()); n != maxOwed {
 		t.Errorf("%d were sent, want %d", n, maxOwed)
@@ -340,24 +337,86 @@ func TestOwedAcksAreBoundedAndForgotten(t *testing.T) {
 	}
 }
 
-func TestARedeliveryOfWhatIsOwedIsAcknowledgedAtOnce(t *testing.T) {
+func TestARepetitionOfWhatWasSettledIsAcknowledgedAtOnce(t *testing.T) {
 	c := &Client{wire: newWire(nil, nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
-	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g"})
-	r.asked = 2
-	r.owe(30, "reply")
-	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.2.30.4.17.0"})
-	frames := c.wire.frames.take()
-	if len(frames) != 1 || string(frames[0].data) != "+ACK" || frames[0].subject != "$JS.ACK.S.C.2.30.4.17.0" {
-		t.Errorf("frames %+v", frames)
+	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g", Window: 3})
+	for seq := range 3 {
+		r.onMessage(&nats.Msg{Reply: fmt.Sprintf("$JS.ACK.S.C.1.%d.1.17.0", seq+1)})
 	}
-	if len(r.ready.take()) != 0 || r.held.Len() != 0 || r.asked != 1 {
-		t.Error("it was taken in")
+	one, two, three := r.held.Take(1), r.held.Take(2), r.held.Take(3)
+	for _, it := range []*item{one, two, three} {
+		r.held.Add(it.in.Sequence, it)
 	}
-	// A first delivery is not what was owed: the consumer was made anew.
-	r.owe(31, "reply")
-	r.onMessage(&nats.Msg{Reply: "$JS.ACK.S.C.1.31.1.17.0"})
-	if len(r.ready.take()) != 1 || r.held.Len() != 1 {
-		t.Error("a first delivery was not taken in")
+	r.ready.take()
+	for it, kind := range map[*item]ticketing.VerdictKind{one: ticketing.Ack, two: ticketing.Drop, three: ticketing.Abandon} {
+		if err := it.in.Settle(ticketing.Verdict{Kind: kind}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.owe(1, "its acknowledgement was not written")
+	c.wire.frames.take()
+	for reply, absorbed := range map[string]bool{
+		"$JS.ACK.S.C.2.1.4.17.0": true, // a redelivery
+		"$JS.ACK.S.C.1.2.1.17.0": true, // a new consumer's first delivery
+		"$JS.ACK.S.C.2.3.4.17.0": false,
+		"$JS.ACK.S.C.1.1.1.99.0": false, // the first message of another stream
+		"$JS.ACK.S.C.1.4.5.17.0": false,
+	} {
+		r.onMessage(&nats.Msg{Reply: reply})
+		frames, ready := c.wire.frames.take(), r.ready.take()
+		if absorbed && (len(ready) != 0 || len(frames) != 1 || string(frames[0].data) != "+ACK" || frames[0].subject != reply) {
+			t.Errorf("%s: %d handed over, frames %+v", reply, len(ready), frames)
+		}
+		if !absorbed && (len(ready) != 1 || len(frames) != 0) {
+			t.Errorf("%s: %d handed over, frames %+v", reply, len(ready), frames)
+		}
+		for _, it := range ready {
+			r.held.Take(it.in.Sequence)
+			r.count--
+		}
+	}
+	if len(r.owed) != 0 {
+		t.Errorf("still owed: %v", r.owed)
+	}
+}
+
+func TestTheLastSettledMessagesAreRemembered(t *testing.T) {
+	var s settled
+	for seq := range uint64(maxSettled + 10) {
+		s.add(seq, 17)
+	}
+	if len(s.list) != maxSettled || s.has(9, 17) || !s.has(10, 17) || !s.has(maxSettled+9, 17) || s.has(10, 18) {
+		t.Errorf("%d are remembered, and not the last", len(s.list))
+	}
+}
+
+func TestAConsumerIsMadeAgainAtTheLowestThatIsNotSettled(t *testing.T) {
+	now := time.Now()
+	for name, test := range map[string]struct {
+		change func(*receiver)
+		want   uint64
+	}{
+		"nothing came yet":           {func(*receiver) {}, 1},
+		"all is settled":             {func(r *receiver) { r.at.seen = 9 }, 10},
+		"some is held":               {func(r *receiver) { r.at.seen = 9; r.held.Add(7, nil); r.held.Add(4, nil) }, 4},
+		"some was handed back":       {func(r *receiver) { r.at.seen = 9; r.at.handedBack(5, now.Add(time.Minute)) }, 5},
+		"that has come again":        {func(r *receiver) { r.at.seen = 9; r.at.handedBack(5, now.Add(-1)); r.at.prune(now) }, 10},
+		"the group is ahead":         {func(r *receiver) { r.at.seen = 9; r.at.reached(20, now) }, 21},
+		"the connection was lost":    {func(r *receiver) { r.at.seen, r.at.doubt, r.at.doubtUntil = 9, 3, now.Add(1) }, 3},
+		"signs of life mean nothing": {func(r *receiver) { r.at.seen, r.at.doubtUntil = 9, now.Add(1); r.at.doubt = 8; r.at.reached(20, now) }, 8},
+		"all came again since":       {func(r *receiver) { r.at.seen, r.at.doubt, r.at.doubtUntil = 9, 3, now.Add(-1) }, 10},
+		"another consumer began": {func(r *receiver) {
+			r.at.seen = 9
+			r.at.follow(&jetstream.ConsumerInfo{Created: now, Delivered: jetstream.SequenceInfo{Stream: 2}})
+		}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &receiver{}
+			test.change(r)
+			if got := r.start(now); got != test.want {
+				t.Errorf("it starts at %d, want %d", got, test.want)
+			}
+		})
 	}
 }
 

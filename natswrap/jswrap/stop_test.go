@@ -1,0 +1,158 @@
+package jswrap_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+)
+
+func TestAStopHandsBackInOrder(t *testing.T) {
+	url := natsserver.Run(t).URL()
+	c := connect(t, config(url))
+	const n = 40
+	for i := range n {
+		mustSend(t, c, subject, fmt.Sprint(i))
+	}
+	s := group
+	s.AckWait = time.Minute // nothing comes again by itself
+	s.Window = 16
+	for handled := 0; handled < n; handled += 10 {
+		in := receive(t, connect(t, config(url)), s)
+		for i := range 10 {
+			m := in.want(fmt.Sprint(handled + i))
+			in.settle(m, ticketing.Ack)
+		}
+		in.stop()
+		for done := false; !done; {
+			select {
+			case m := <-in.msgs:
+				_ = m.Settle(ticketing.Verdict{Kind: ticketing.Retry})
+			case err := <-in.result:
+				if err != nil {
+					t.Fatal(err)
+				}
+				done = true
+			}
+		}
+	}
+}
+
+func TestAStopHandsBackWhatTheHandlersKeep(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	s := group
+	s.AckWait = time.Minute
+	s.DrainTimeout = 50 * time.Millisecond
+	mustSend(t, c, subject, "one", "two", "three")
+	in := receive(t, c, s)
+	kept := []*ticketing.Inbound{in.want("one"), in.want("two")}
+	in.stop()
+	if err := in.wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range kept {
+		if err := m.Settle(ticketing.Verdict{Kind: ticketing.Ack}); !errors.Is(err, ticketing.ErrSettled) {
+			t.Errorf("Settle = %v, want ErrSettled", err)
+		}
+	}
+	in = receive(t, c, s)
+	for _, want := range []string{"one", "two", "three"} {
+		in.settle(in.want(want), ticketing.Ack)
+	}
+}
+
+func TestCloseIsCutShortWhileAHandlerHolds(t *testing.T) {
+	url := natsserver.Run(t).URL()
+	c := connect(t, config(url))
+	s := group
+	s.AckWait = time.Minute
+	s.DrainTimeout = time.Minute
+	mustSend(t, c, subject, "one")
+	in := receive(t, c, s)
+	in.want("one")
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close = %v, want the context's error", err)
+	}
+	if err := in.wait(); !errors.Is(err, ticketing.ErrClosed) {
+		t.Errorf("Receive = %v, want ErrClosed", err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	again := receive(t, connect(t, config(url)), s)
+	again.settle(again.want("one"), ticketing.Ack)
+}
+
+func TestAHandlerMayPublishWhileItsClientCloses(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	mustSend(t, c, subject, "one")
+	in := receive(t, c, group)
+	m := in.want("one")
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(testContext(t)) }()
+	until(t, "the intake has stopped", func() bool {
+		ended, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		err := c.Receive(ended, group, func(context.Context, *ticketing.Inbound) {
+			t.Error("a message came to a client that closes")
+		})
+		return errors.Is(err, ticketing.ErrClosed)
+	})
+	mustSend(t, c, other, "from the handler")
+	in.settle(m, ticketing.Ack)
+	if err := await(t, closed, "Close"); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+}
+
+func TestAHandleThatBlocksIsToldWhenTheDrainTimeoutIsOver(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	mustSend(t, c, subject, "one")
+	s := group
+	s.DrainTimeout = 50 * time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() {
+		result <- c.Receive(ctx, s, func(ctx context.Context, in *ticketing.Inbound) {
+			cancel()
+			<-ctx.Done()
+		})
+	}()
+	if err := await(t, result, "Receive"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStopLetsHandlersHandBackFirst(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	const n = 8
+	for i := range n {
+		mustSend(t, c, subject, fmt.Sprint(i))
+	}
+	s := group
+	s.AckWait = time.Minute
+	s.Window = n
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() {
+		result <- c.Receive(ctx, s, func(_ context.Context, in *ticketing.Inbound) {
+			until(t, "all have come", func() bool { return consumerInfo(t, c, s).NumAckPending == n })
+			cancel() // so that the others are never handed over
+			time.AfterFunc(50*time.Millisecond, func() { _ = in.Settle(ticketing.Verdict{Kind: ticketing.Retry}) })
+		})
+	}()
+	if err := await(t, result, "Receive"); err != nil {
+		t.Fatal(err)
+	}
+	in := receive(t, c, s)
+	for i := range n {
+		in.settle(in.want(fmt.Sprint(i)), ticketing.Ack)
+	}
+}
