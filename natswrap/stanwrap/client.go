@@ -3,6 +3,7 @@ package stanwrap
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -147,8 +148,10 @@ func (c *Client) unusable() error {
 	return errDisconnected
 }
 
-// Why nothing can be sent for the moment.
+// Why nothing can be sent for the moment, and what was is unknown.
 var (
+	errConnectionLost = errors.New("the connection was lost before the acknowledgement")
+
 	errDisconnected = fmt.Errorf("%w to NATS; the client is reconnecting", ticketing.ErrNotConnected)
 	errSessionLost  = fmt.Errorf("%w: the NATS Streaming session was lost, and the client is making it anew", ticketing.ErrNotConnected)
 )

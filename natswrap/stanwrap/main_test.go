@@ -12,11 +12,15 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
+	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	process.Dispatch(process.Roles{"stan": stanserver.Role(stanserver.FileStore())})
+	leaktest.Main(m)
+}
 
 // patience bounds every wait for what has to happen.
 const patience = 20 * time.Second

@@ -242,6 +242,14 @@ func (o *outbound) failQueued(err error) {
 	}
 }
 
+// failSent fails what stan.go has, when the connection is lost: the
+// acknowledgement that may have been under way comes no more.
+func (o *outbound) failSent(err error) {
+	for _, r := range o.window.find(func(r *request) bool { return r.state.Load() == sending }) {
+		r.finish(unknown(r.m, err))
+	}
+}
+
 // denied fails what was sent to a channel that the server does not let us
 // publish to: it says so on the side, and no acknowledgement comes.
 func (o *outbound) denied(channel ticketing.Subject, err error) {

@@ -99,6 +99,7 @@ func (c *Client) openSession(ctx context.Context, leave bool) (*session, error) 
 		OnDisconnect: func(error) {
 			c.relink(s)
 			c.out.failQueued(errDisconnected)
+			c.out.failSent(errConnectionLost)
 		},
 		OnReconnect: func() {
 			if s == c.session() {
