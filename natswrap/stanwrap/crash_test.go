@@ -119,8 +119,8 @@ func TestEveryAcknowledgedEventOutlivesAServerThatIsKilledUnderLoad(t *testing.T
 	t.Logf("%d acknowledged, %d of unknown outcome", len(log.acked), len(log.unknown))
 }
 
-// A process that hangs keeps its connections. Only the pings find it, and a
-// registration that it never answers is given up for the next: attemptPatience.
+// A process that hangs keeps its connections, and only the pings find it. See
+// stan.Pings in stanConnect.
 func TestAServerThatHangsIsFoundAndComesBackAsIfItHadNot(t *testing.T) {
 	t.Parallel()
 	s := stanserver.RunProcess(t, "stan")

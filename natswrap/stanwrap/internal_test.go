@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -325,4 +326,32 @@ func TestNothingIsHandedOverOnceTheIntakeStopped(t *testing.T) {
 	if in.ctx.Err() == nil {
 		t.Error("the handlers' context has not ended with the drain")
 	}
+}
+
+// An intake whose server crashed: the second membership gets what the first had.
+func TestAMembershipThatWasReplacedHandsNothingOver(t *testing.T) {
+	c := fakeClient(t, Config{}, nil)
+	var handed []uint64
+	sub := ticketing.Subscription{Subject: "ticket:created", Group: "group", Window: 4, DrainTimeout: time.Second}
+	in := newIntake(t.Context(), c, sub, func(_ context.Context, m *ticketing.Inbound) {
+		handed = append(handed, m.Sequence)
+	})
+	old, current := new(membership), &membership{again: true}
+	in.joined.Store(old)
+	m := func(seq uint64) *stan.Msg {
+		msg := new(stan.Msg)
+		msg.Sequence = seq
+		return msg
+	}
+	in.deliver(old, m(1))
+	in.joined.Store(current)
+	in.deliver(old, m(2))
+	in.deliver(current, m(1)) // still held
+	in.acks.keep(m(3))
+	in.deliver(current, m(3)) // done, and not flagged as a redelivery
+	in.deliver(current, m(4))
+	if want := []uint64{1, 4}; !slices.Equal(handed, want) {
+		t.Errorf("handed over %v, want %v", handed, want)
+	}
+	in.held.TakeAll()
 }

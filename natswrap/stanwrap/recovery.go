@@ -75,13 +75,10 @@ const (
 	forEver persistence = true
 )
 
-// How a session is made anew. Attempts get more patient, too, for a server that
-// is slow.
+// The pauses between attempts to register.
 const (
-	retryMinPause   = 50 * time.Millisecond
-	retryMaxPause   = 2 * time.Second
-	attemptPatience = 2 * time.Second // of the first attempt; it doubles
-	attemptMost     = 2 * requestTimeout
+	retryMinPause = 50 * time.Millisecond
+	retryMaxPause = 2 * time.Second
 )
 
 // register opens a session, and tries again where that may help, until ctx
@@ -90,7 +87,7 @@ func (c *Client) register(ctx context.Context, p persistence) (*session, error) 
 	var inUse time.Time // since when
 	refusals := 0       // of our credentials, in a row
 	for attempt := 0; ; attempt++ {
-		s, err := c.tryRegister(ctx, p, attempt)
+		s, err := c.openSession(ctx, p == once)
 		if err == nil || ctx.Err() != nil {
 			return s, err
 		}
@@ -125,17 +122,6 @@ func (c *Client) register(ctx context.Context, p persistence) (*session, error) 
 		}
 	}
 }
-
-func (c *Client) tryRegister(ctx context.Context, p persistence, attempt int) (*session, error) {
-	if p == once {
-		return c.openSession(ctx, true)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, min(attemptPatience<<min(attempt, 10), attemptMost), errNoAnswer)
-	defer cancel()
-	return c.openSession(ctx, false)
-}
-
-var errNoAnswer = errors.New("the server did not answer in time")
 
 func credentialsRefused(err error) bool {
 	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
