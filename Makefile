@@ -12,7 +12,7 @@ COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest
 MIN_COVERAGE := 85
 
 .DEFAULT_GOAL := test
-.PHONY: test interop bench cover lint vet fmt-check tidy-check
+.PHONY: test interop bench soak cover lint vet fmt-check tidy-check
 
 test:
 	@$(if $(RACE),:,echo "no C compiler ($$($(GO) env CC)): running without the race detector")
@@ -27,6 +27,10 @@ bench:
 	$(GO) run ./internal/bench
 	$(GO) test -run '^$$' -bench Create ./examples/tickets/internal/api
 	$(GO) run ./examples/tickets/load -n 20000
+
+# SOAK are its flags: SOAK=-short, SOAK='-for 30m -seed 42'.
+soak:
+	$(GO) run ./internal/soak $(SOAK)
 
 cover:
 	$(GO) test -timeout 5m -coverprofile coverage.out -coverpkg "$$(echo $(COVERED) | tr ' ' ,)" $(COVERED)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ducnguyen96/ticketing-common/internal/port"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // Process is a NATS server in a child process, which can be killed, suspended
@@ -27,7 +28,8 @@ type Process struct {
 }
 
 // ProcessCluster is a set of JetStream servers in child processes that
-// replicate to each other.
+// replicate to each other. They do not tell their clients of each other, so
+// that a client that was given proxies stays with these.
 type ProcessCluster struct{ servers []*Process }
 
 // node is what a parent tells the role.
@@ -66,7 +68,7 @@ func (n *node) run(ctx context.Context, opts []Option) error {
 		}
 	}
 	if n.Name != "" {
-		opts = append([]Option{Configure(join(n.Name, n.RoutePort, n.Routes))}, opts...)
+		opts = append([]Option{Configure(join(n.Name, n.RoutePort, n.Routes)), Configure(reticent)}, opts...)
 	}
 	s, err := Start(append(opts, Port(n.Port), StoreDir(n.StoreDir))...)
 	if err != nil {
@@ -81,6 +83,9 @@ func (n *node) run(ctx context.Context, opts []Option) error {
 	<-ctx.Done()
 	return nil
 }
+
+// reticent keeps a server from telling its clients of the others.
+func reticent(o *server.Options) { o.Cluster.NoAdvertise = true }
 
 // awaitCluster waits until a server of a cluster of n has a leader, or is one
 // that knows all others. It returns false when ctx ends.
