@@ -82,7 +82,9 @@ func (c Config) jetStream() jswrap.Config {
 		VerifyOnly: c.VerifyOnly,
 		AckTimeout: c.AckTimeout,
 		MaxPending: c.MaxPending,
-		Logger:     c.logger(),
+
+		WaitForConnection: c.WaitForConnection,
+		Logger:            c.logger(),
 	}
 }
 

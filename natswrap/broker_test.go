@@ -11,9 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 )
 
@@ -230,6 +234,77 @@ func TestConnectSaysThatTheServerRefused(t *testing.T) {
 			t.Errorf("cluster id %q: error = %v", cluster, err)
 		}
 	}
+}
+
+// Without dialLate the first refused connection would be the end.
+func TestConnectWaitsForABrokerThatComesUpLateWhereItIsToldTo(t *testing.T) {
+	eachBackend(t, func(t *testing.T, cfg Config) {
+		p := netfault.Run(t, cfg.URLs[0])
+		cfg.URLs = []string{p.URL()}
+		p.Cut()
+		var log lockedLog
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		cfg.WaitForConnection = true
+
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := Connect(ctx, cfg); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error = %v, want the context's", err)
+		}
+		connected := make(chan error, 1)
+		go func() {
+			c, err := Connect(t.Context(), cfg)
+			if err == nil {
+				err = c.Close(t.Context())
+			}
+			connected <- err
+		}()
+		tries := p.Accepted()
+		eventually(t, "it tries again", func() bool { return p.Accepted() > tries+1 })
+		select {
+		case err := <-connected:
+			t.Fatalf("Connect returned (%v) before the broker was there", err)
+		default:
+		}
+		p.Heal()
+		if err := receive(t, "Connect", connected); err != nil {
+			t.Errorf("error = %v once the broker was there", err)
+		}
+		if !strings.Contains(log.String(), "waiting for the broker") {
+			t.Errorf("the log does not say what it waits for: %s", log.String())
+		}
+	})
+}
+
+func TestConnectDoesNotWaitForWhatWaitingDoesNotMend(t *testing.T) {
+	s := natsserver.Run(t, natsserver.Configure(func(o *server.Options) { o.Username, o.Password = "user", "sesame" }))
+	for _, cluster := range []string{"", "ticketing"} {
+		cfg := quietly()
+		cfg.URLs, cfg.ClusterID, cfg.WaitForConnection = []string{s.URL()}, cluster, true
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if _, err := Connect(ctx, cfg); !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("cluster id %q: error = %v, want the authorization's", cluster, err)
+		}
+		cancel()
+	}
+}
+
+// lockedLog is a log that can be read while it is written.
+type lockedLog struct {
+	mu  sync.Mutex
+	buf strings.Builder
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 func TestNoPasswordIsInAnErrorOrALogLine(t *testing.T) {

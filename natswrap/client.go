@@ -41,7 +41,7 @@ var errNilContext = errors.New("natswrap: the context is nil")
 
 // Connect connects to the broker that cfg asks for, once: it does not try
 // again when no server can be reached, so that a wrong address is seen at the
-// start. It honours ctx also against a server that accepts the connection and
+// start, unless cfg.WaitForConnection says so. It honours ctx also against a server that accepts the connection and
 // then says nothing. On JetStream it provisions or verifies the stream.
 //
 // No error has a password in it.
@@ -56,7 +56,13 @@ func connect(ctx context.Context, cfg Config, dial connector) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	b, err := dial(ctx, cfg)
+	var b backend
+	var err error
+	if cfg.WaitForConnection {
+		b, err = dialLate(ctx, cfg, dial)
+	} else {
+		b, err = dial(ctx, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -78,8 +78,9 @@ type Config struct {
 	// MaxPending is the most publishes that wait for their acknowledgement at
 	// a time; the next ones wait for a place. Default: the backend's.
 	MaxPending int
-	// WaitForConnection makes a publish wait, within its ctx, while there is no
-	// connection, instead of failing at once with [ticketing.ErrNotConnected].
+	// WaitForConnection makes [Connect] wait for a broker that is not there
+	// yet, and a publish for one that is away, each within its ctx. Otherwise
+	// they fail at once, the publish with [ticketing.ErrNotConnected].
 	WaitForConnection bool
 	// ShutdownTimeout bounds what [Run] does after its context ended. Default
 	// 25 s, since Kubernetes kills after 30.
