@@ -257,12 +257,12 @@ func (c *Client) shutdown(ctx context.Context) {
 		if c.state.Connected() {
 			err = cmp.Or(err, c.flush(last))
 		}
+		c.abandon()
 		err = cmp.Or(err, c.state.Close(last, c.nc))
 		c.err = c.state.Err()
 		c.endLife()
 		c.wire.stop()
-		c.onLost()
-		c.abandon()
+		c.onLost() // also where the client's callback does not come
 		c.flights.stop()
 		c.closeErr = err
 		close(c.closed)

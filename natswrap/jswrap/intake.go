@@ -97,10 +97,9 @@ func (r *receiver) drainIntake(ctx context.Context) {
 		return
 	}
 	if !r.c.state.Connected() {
-		// Nothing is under way, and a drain would wait for the server.
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		_ = awaitErr(ctx, func(context.Context) error { return sub.Unsubscribe() })
+		// Nothing is under way, a drain would wait for the server, and to
+		// unsubscribe may wait for the end of a handshake.
+		r.c.wire.push(frame{call: func() { _ = sub.Unsubscribe() }})
 		return
 	}
 	drained := make(chan struct{})

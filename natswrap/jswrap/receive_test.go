@@ -160,7 +160,8 @@ func TestReceiveRefusesWhatItCannotDo(t *testing.T) {
 	}
 }
 
-func TestAskedForAndHeldNeverExceedTheWindow(t *testing.T) {
+// Protection: window.free, which counts what is asked for and what is held.
+func TestListenWithEveryMessageUnackedAtMaxInFlight(t *testing.T) {
 	c := connect(t, config(natsserver.Run(t).URL()))
 	for n := range 100 {
 		mustSend(t, c, subject, fmt.Sprint(n))

@@ -17,7 +17,9 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 )
 
-func TestReceiveGoesOnAfterARestartOfTheServer(t *testing.T) {
+// Protection: owe and payAll, for what was settled meanwhile, and wake, which
+// asks for messages again.
+func TestListenThroughAServerRestartedMidConsume(t *testing.T) {
 	s := natsserver.Run(t)
 	c := connect(t, config(s.URL()))
 	group := group
@@ -115,7 +117,8 @@ func TestARequestThatTheServerLostIsMadeAgain(t *testing.T) {
 	in.settle(in.want("one"), ticketing.Ack)
 }
 
-func TestReceiveFollowsAConsumersNewLeader(t *testing.T) {
+// Protection: onStatus, which knows a change of the leader.
+func TestListenThroughALeaderStepdown(t *testing.T) {
 	cfg := config(natsserver.RunCluster(t, 3).URL())
 	cfg.Replicas = 3
 	c := connect(t, cfg)

@@ -149,21 +149,6 @@ func TestSendWhileNobodyAnswersForAnExistingStreamIsNotSent(t *testing.T) {
 	}
 }
 
-func TestSendToAFullStreamIsBusy(t *testing.T) {
-	c := connect(t, config(natsserver.Run(t).URL()))
-	if _, err := c.JetStream().CreateStream(testContext(t), jetstream.StreamConfig{
-		Name: "FULL", Subjects: []string{"full:stream"}, MaxMsgs: 1, Discard: jetstream.DiscardNew,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	mustSend(t, c, "full:stream", "first")
-	err := send(t, c, message("full:stream", "second"))
-	wantOutcome(t, err, ticketing.ErrBusy)
-	if !strings.Contains(err.Error(), "FULL") {
-		t.Errorf("%v does not name the stream", err)
-	}
-}
-
 func TestSendOfWhatTheStreamRefusesIsRejected(t *testing.T) {
 	c := connect(t, config(natsserver.Run(t).URL()))
 	if _, err := c.JetStream().CreateStream(testContext(t), jetstream.StreamConfig{Name: "SMALL", Subjects: []string{"small:stream"}, MaxMsgSize: 200}); err != nil {
@@ -172,25 +157,6 @@ func TestSendOfWhatTheStreamRefusesIsRejected(t *testing.T) {
 	mustSend(t, c, "small:stream", "fits")
 	err := send(t, c, message("small:stream", strings.Repeat("x", 300)))
 	wantOutcome(t, err, ticketing.ErrRejected, ticketing.ErrInvalidEvent, ticketing.ErrTooLarge)
-}
-
-func TestSendOverMaxPayloadNamesBothSizes(t *testing.T) {
-	c := connect(t, config(natsserver.Run(t, natsserver.MaxPayload(1000)).URL()))
-	m := message(subject, strings.Repeat("x", 1000))
-	m.Header = map[string][]string{"Trace": {"abc"}}
-	err := send(t, c, m)
-	wantOutcome(t, err, ticketing.ErrRejected, ticketing.ErrInvalidEvent, ticketing.ErrTooLarge)
-	size := 1000 + len("NATS/1.0\r\nTicketing-Id: \r\nNats-Msg-Id: \r\nTrace: abc\r\n\r\n") + 2*len(m.ID)
-	for _, want := range []string{fmt.Sprintf("it has %d bytes", size), "takes 1000"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in %v", want, err)
-		}
-	}
-	m = message(subject, "")
-	m.Data = make([]byte, 1000-len("NATS/1.0\r\nTicketing-Id: \r\nNats-Msg-Id: \r\n\r\n")-2*len(m.ID))
-	if err := send(t, c, m); err != nil {
-		t.Errorf("a message of exactly the limit: %v", err)
-	}
 }
 
 func TestSendRefusesWhatItCannotEvenTry(t *testing.T) {
@@ -226,7 +192,9 @@ func restricted(t *testing.T, p *server.Permissions) (admin, user string) {
 	return "nats://admin:secret@" + host, "nats://u:secret@" + host
 }
 
-func TestSendWithoutPermissionIsRejectedAtOnce(t *testing.T) {
+// Protection: OnAsyncError in Connect, which tells what the server says on the
+// side.
+func TestPublishWithPermissionDeniedAtOnce(t *testing.T) {
 	admin, user := restricted(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{string(subject)}}})
 	connect(t, config(admin))
 	c := connect(t, config(user))

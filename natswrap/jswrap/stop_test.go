@@ -90,28 +90,6 @@ func TestCloseIsCutShortWhileAHandlerHolds(t *testing.T) {
 	again.settle(again.want("one"), ticketing.Ack)
 }
 
-func TestAHandlerMayPublishWhileItsClientCloses(t *testing.T) {
-	c := connect(t, config(natsserver.Run(t).URL()))
-	mustSend(t, c, subject, "one")
-	in := receive(t, c, group)
-	m := in.want("one")
-	closed := make(chan error, 1)
-	go func() { closed <- c.Close(testContext(t)) }()
-	until(t, "the intake has stopped", func() bool {
-		ended, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		err := c.Receive(ended, group, func(context.Context, *ticketing.Inbound) {
-			t.Error("a message came to a client that closes")
-		})
-		return errors.Is(err, ticketing.ErrClosed)
-	})
-	mustSend(t, c, other, "from the handler")
-	in.settle(m, ticketing.Ack)
-	if err := await(t, closed, "Close"); err != nil {
-		t.Errorf("Close = %v", err)
-	}
-}
-
 func TestAHandleThatBlocksIsToldWhenTheDrainTimeoutIsOver(t *testing.T) {
 	c := connect(t, config(natsserver.Run(t).URL()))
 	mustSend(t, c, subject, "one")

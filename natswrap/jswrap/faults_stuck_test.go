@@ -1,0 +1,157 @@
+package jswrap_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
+	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
+)
+
+// stuck returns a client that shakes hands with a server that says nothing.
+// The NATS client holds its lock meanwhile.
+func stuck(t *testing.T, wait bool) (c *jswrap.Client, in *intake, held *ticketing.Inbound) {
+	url := natsserver.Run(t).URL()
+	p := netfault.Run(t, url)
+	cfg := config(p.URL())
+	cfg.WaitForConnection = wait
+	c = connect(t, cfg)
+	if _, err := c.JetStream().CreateStream(testContext(t), jetstream.StreamConfig{Name: "NEW", Subjects: []string{"new:stream"}}); err != nil {
+		t.Fatal(err)
+	}
+	s := group
+	s.DrainTimeout = time.Minute
+	in = receive(t, c, s)
+	mustSend(t, c, subject, "{}")
+	held = in.want("{}")
+	p.Mute()
+	p.Break()
+	before := p.Accepted()
+	until(t, "the client shakes hands", func() bool { return !c.Healthy() && p.Accepted() > before })
+	return c, in, held
+}
+
+// Protection: Link and State instead of the client's own methods, the writer's
+// queue instead of a publish, await around every request, and in drainIntake
+// the writer for the end of the subscription.
+func TestEveryCallHonoursItsContextWhileTheClientIsStuckInAHandshake(t *testing.T) {
+	for name, wait := range map[string]bool{"fail at once": false, "wait for the connection": true} {
+		t.Run(name, func(t *testing.T) {
+			c, in, held := stuck(t, wait)
+			const timeout, limit = 50 * time.Millisecond, 100 * time.Millisecond
+			within := func(what string, limit time.Duration, call func(ctx context.Context) error) {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(context.Background(), timeout)
+				defer cancel()
+				start := time.Now()
+				err := call(ctx)
+				if took := time.Since(start); took > limit {
+					t.Errorf("%s took %v", what, took)
+				}
+				t.Logf("%s: %v", what, err)
+			}
+			publish := func(to ticketing.Subject) func(context.Context) error {
+				return func(ctx context.Context) error {
+					result := make(chan error, 1)
+					c.Send(ctx, message(to, "{}"), func(err error) { result <- err })
+					err := await(t, result, "the outcome")
+					wantOutcome(t, err, ticketing.ErrNotSent)
+					return err
+				}
+			}
+			within("a publish", limit, publish(subject))
+			within("a publish that needs a lookup", limit, publish("new:stream"))
+			within("CheckSubject", limit, func(ctx context.Context) error { return c.CheckSubject(ctx, subject) })
+			within("a new Receive", limit, func(ctx context.Context) error {
+				s := group
+				s.Subject = other
+				return c.Receive(ctx, s, func(context.Context, *ticketing.Inbound) {})
+			})
+			within("health", 10*time.Millisecond, func(context.Context) error {
+				if c.Healthy() {
+					t.Error("the client is healthy")
+				}
+				return c.Err()
+			})
+			within("Settle", 10*time.Millisecond, func(context.Context) error { return held.Settle(ticketing.Verdict{Kind: ticketing.Ack}) })
+			within("the end of a Receive", limit, func(context.Context) error {
+				in.stop()
+				return in.wait()
+			})
+			within("Close", limit, c.Close)
+		})
+	}
+}
+
+// Protection: cutGrace, and the interruption of the connection in State.Close.
+func TestCloseWhileTheNetworkIsBlackHoledIsBoundedByItsContext(t *testing.T) {
+	p := netfault.Run(t, natsserver.Run(t).URL())
+	c := connect(t, config(p.URL()))
+	s := group
+	s.DrainTimeout = time.Minute
+	in := receive(t, c, s)
+	mustSend(t, c, subject, "1", "2")
+	in.settle(in.want("1"), ticketing.Ack)
+	in.want("2") // its handler runs
+	p.BlackHole(netfault.Both)
+	large := strings.Repeat("x", 1<<19)
+	var results []<-chan error
+	for range 64 { // more than the buffers on the way take, so that the writer is stuck
+		results = append(results, sendAsync(context.Background(), c, message(subject, large)))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close = %v, want the context's error", err)
+	}
+	if took := time.Since(start); took > 1500*time.Millisecond { // a second is for what is cut short
+		t.Errorf("Close took %v", took)
+	}
+	await(t, c.Closed(), "the end of it all")
+	if err := in.wait(); !errors.Is(err, ticketing.ErrClosed) {
+		t.Errorf("Receive = %v, want ErrClosed", err)
+	}
+	for _, r := range results {
+		var pe *ticketing.PublishError
+		if err := await(t, r, "the outcome"); !errors.As(err, &pe) || !errors.Is(err, ticketing.ErrClosed) {
+			t.Errorf("a publish ended with %v", err)
+		}
+	}
+}
+
+// Protection: Client.closing.
+func TestAHundredConcurrentCloses(t *testing.T) {
+	c := connect(t, config(natsserver.Run(t).URL()))
+	in := receive(t, c, group)
+	mustSend(t, c, subject, "{}")
+	held := in.want("{}")
+	_, results := numbered(c, other, 0, 50)
+	var closes sync.WaitGroup
+	for range 100 {
+		closes.Go(func() {
+			if err := c.Close(testContext(t)); err != nil {
+				t.Errorf("Close = %v", err)
+			}
+		})
+	}
+	in.settle(held, ticketing.Ack)
+	closes.Wait()
+	for _, r := range results {
+		// Those that were admitted are awaited.
+		if err := await(t, r, "the outcome"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := in.wait(); !errors.Is(err, ticketing.ErrClosed) {
+		t.Errorf("Receive = %v, want ErrClosed", err)
+	}
+}
