@@ -14,8 +14,8 @@ const (
 	DefaultMaxRows    = 4096
 	DefaultMaxBytes   = 8 << 20
 	DefaultLease      = 10 * time.Second
-	DefaultPollMin    = 5 * time.Millisecond
-	DefaultPollMax    = 250 * time.Millisecond
+	DefaultMinPoll    = 5 * time.Millisecond
+	DefaultMaxPoll    = 250 * time.Millisecond
 	DefaultBackoff    = 100 * time.Millisecond
 	DefaultMaxBackoff = 5 * time.Second
 )
@@ -37,11 +37,11 @@ type RelayOptions struct {
 	MaxBytes int
 	// Lease is how long a relay that died keeps others waiting. Default 10 s.
 	Lease time.Duration
-	// PollMin and PollMax bound the pause between two looks at the table. It
+	// MinPoll and MaxPoll bound the pause between two looks at the table. It
 	// is a twentieth of the time since something was last found: an event
 	// that comes t after the one before it waits at most t/20. Defaults 5 ms
 	// and 250 ms.
-	PollMin, PollMax time.Duration
+	MinPoll, MaxPoll time.Duration
 	// Keep is how long sent rows stay. Default: they are deleted at once. A
 	// broker that acknowledged a write before it synced it can still lose it:
 	// whoever keeps the rows can replay them.
@@ -74,8 +74,8 @@ func (o *RelayOptions) withDefaults() RelayOptions {
 	orDefault(&r.MaxRows, DefaultMaxRows)
 	orDefault(&r.MaxBytes, DefaultMaxBytes)
 	orDefault(&r.Lease, DefaultLease)
-	orDefault(&r.PollMin, DefaultPollMin)
-	orDefault(&r.PollMax, max(DefaultPollMax, r.PollMin))
+	orDefault(&r.MinPoll, DefaultMinPoll)
+	orDefault(&r.MaxPoll, max(DefaultMaxPoll, r.MinPoll))
 	orDefault(&r.Backoff, DefaultBackoff)
 	orDefault(&r.MaxBackoff, max(DefaultMaxBackoff, r.Backoff))
 	orDefault(&r.DrainTimeout, DefaultDrainTimeout)

@@ -127,7 +127,7 @@ func (t *term) fetchAt(now time.Time) time.Time {
 
 // pollPause follows the time since something was found.
 func (t *term) pollPause(now time.Time) time.Duration {
-	return min(max(now.Sub(t.pass.lastFound)/20, t.r.o.PollMin), t.r.o.PollMax)
+	return min(max(now.Sub(t.pass.lastFound)/20, t.r.o.MinPoll), t.r.o.MaxPoll)
 }
 
 // fetch starts a read, if one is due.

@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	// ErrLeaseLost: another relay took over, so this one's bookkeeping is
-	// refused.
+	// ErrLeaseLost means that another relay took over, so this one's
+	// bookkeeping is refused.
 	ErrLeaseLost = errors.New("the lease is lost: another relay took over")
-	// ErrNotMigrated: the store's tables do not exist, or are of another
-	// version. Its Migrate makes them.
+	// ErrNotMigrated means that the store's tables do not exist, or are of
+	// another version. Its Migrate makes them.
 	ErrNotMigrated = errors.New("the outbox tables are missing or outdated: call the store's Migrate")
-	// ErrIDTaken: the table has another event with this id. It comes with
-	// [ticketing.ErrInvalidEvent].
+	// ErrIDTaken means that the table has another event with this id. It
+	// comes with [ticketing.ErrInvalidEvent].
 	ErrIDTaken = errors.New("the outbox has another event with this id")
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -19,14 +20,14 @@ func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (ep
 	var has int
 	err = s.db.QueryRowContext(ctx, s.q.acquirable, holder).Scan(&has, &ok)
 	switch {
-	case err == sql.ErrNoRows || err == nil && has != version:
+	case errors.Is(err, sql.ErrNoRows) || err == nil && has != version:
 		return 0, false, fmt.Errorf("%w (they have version %d, this is %d)", outbox.ErrNotMigrated, has, version)
 	case err != nil || !ok:
 		return 0, false, s.explain(err)
 	}
 	err = s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx, s.q.acquire, holder, d.Microseconds()).Scan(&epoch)
-		if err == sql.ErrNoRows {
+		if errors.Is(err, sql.ErrNoRows) {
 			ok, err = false, nil
 		}
 		return err

@@ -156,8 +156,8 @@ func (s *Store) Tx(tx interface {
 	return sender{s, tx}
 }
 
-// ErrUpgrade: the transaction read before it wrote, and since then another has
-// written, or is writing. SQLite cannot make it a writing one. Roll back and
+// ErrUpgrade means that the transaction read before it wrote, and that another
+// has written since then, or is writing. SQLite cannot make it a writing one. Roll back and
 // run it again, and let it take the write lock first: with outbox.InTx, with
 // BEGIN IMMEDIATE (the driver's _txlock=immediate), or by writing before it
 // reads.

@@ -23,12 +23,14 @@ import (
 // of its commits.
 func testModel(t *testing.T, open func(t *testing.T) Harness) {
 	h := open(t)
+	others := []outbox.Store{h.Open(t), h.Open(t)}
 	iteration := 0
 	rapid.Check(t, func(r *rapid.T) {
 		iteration++
 		m := &model{
 			suite:  &suite{T: t, Harness: h},
 			r:      r,
+			others: others,
 			prefix: fmt.Sprintf("m%d-%x-", iteration, rand.Uint32()),
 			order:  make(map[string][]string),
 			bad:    make(map[string]bool),
@@ -54,6 +56,7 @@ func testModel(t *testing.T, open func(t *testing.T) Harness) {
 type model struct {
 	*suite
 	r      *rapid.T
+	others []outbox.Store // those of the relays
 	prefix string
 	b      *broker
 	n      int
@@ -189,14 +192,14 @@ func (m *model) start(r *rapid.T) {
 	if len(m.relays) == 2 {
 		r.Skip()
 	}
-	m.run(m.Harness.Open(m.T))
+	m.run()
 }
 
 var errCrashed = errors.New("crashed")
 
-func (m *model) run(store outbox.Store) {
+func (m *model) run() {
 	mr := &modelRelay{ended: make(chan error, 1)}
-	h := &hooked{Store: store}
+	h := &hooked{Store: m.others[m.n%2]}
 	fail := func() error {
 		if mr.crashed.Load() {
 			return errCrashed
@@ -290,9 +293,11 @@ func (m *model) settleAll() {
 	m.open = nil
 	m.mode.Store(healed)
 	if len(m.relays) == 0 {
-		m.run(m.Harness.Open(m.T))
+		m.run()
 	}
-	for limit := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) { // the pause of a bounded poll
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(patience); ; <-tick.C {
 		list, err := m.Store.Parked(context.Background(), 0, 1000)
 		if err != nil {
 			m.r.Fatal(err)

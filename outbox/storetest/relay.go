@@ -215,7 +215,7 @@ var relayTests = []test{
 		b := s.broker()
 		ready := make(chan func(), 1)
 		s.relay(s.Open(s.T), b, &outbox.RelayOptions{
-			PollMin: time.Hour, PollMax: time.Hour,
+			MinPoll: time.Hour, MaxPoll: time.Hour,
 			Listen: func(ctx context.Context, wake func()) error {
 				select {
 				case ready <- wake:

@@ -1,0 +1,163 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
+)
+
+// Acquire implements [outbox.Store].
+func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (epoch int64, ok bool, err error) {
+	var has int
+	err = s.db.QueryRowContext(ctx, s.q.acquirable, holder).Scan(&has, &ok)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) || err == nil && has != version:
+		return 0, false, fmt.Errorf("%w (they have version %d, this is %d)", outbox.ErrNotMigrated, has, version)
+	case err != nil || !ok:
+		return 0, false, explain(err)
+	}
+	err = s.db.QueryRowContext(ctx, s.q.acquire, holder, d.Microseconds()).Scan(&epoch)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return epoch, err == nil, err
+}
+
+// Renew implements [outbox.Store].
+func (s *Store) Renew(ctx context.Context, epoch int64, d time.Duration) error {
+	return fenced(affected(s.db.ExecContext(ctx, s.q.renew, d.Microseconds(), epoch)))
+}
+
+// fenced is ErrLeaseLost when a statement about the lease found none.
+func fenced(n int64, err error) error {
+	if err == nil && n == 0 {
+		return outbox.ErrLeaseLost
+	}
+	return err
+}
+
+// Release implements [outbox.Store].
+func (s *Store) Release(ctx context.Context, epoch int64) error {
+	_, err := s.db.ExecContext(ctx, s.q.release, epoch)
+	return err
+}
+
+// Horizon implements [outbox.Store].
+func (s *Store) Horizon(ctx context.Context) (h outbox.Horizon, err error) {
+	err = s.db.QueryRowContext(ctx, s.q.horizon).Scan(&h.Last, &h.Generation)
+	return h, explain(err)
+}
+
+// Pending implements [outbox.Store].
+func (s *Store) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.Row, error] {
+	return func(yield func(outbox.Row, error) bool) {
+		rows, err := s.db.QueryContext(ctx, s.q.pending, q.After, q.Last(), q.Horizon.Generation, q.Limit)
+		if err != nil {
+			yield(outbox.Row{}, explain(err))
+			return
+		}
+		defer rows.Close()
+		var c columns
+		for rows.Next() {
+			var r outbox.Row
+			if err := c.scan(rows, &r, &r.Blocked); err != nil {
+				yield(r, err)
+				return
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(outbox.Row{}, err)
+		}
+	}
+}
+
+// columns are what rows are scanned into.
+type columns struct {
+	subjects record.Interner
+	subject  sql.RawBytes
+	header   sql.RawBytes
+}
+
+func (c *columns) scan(rows *sql.Rows, r *outbox.Row, more ...any) error {
+	m := &r.Message
+	dest := append([]any{&r.Seq, &m.ID, &m.DedupeID, &m.Key, &c.subject, &m.Time, &c.header, &m.Data}, more...)
+	if err := rows.Scan(dest...); err != nil {
+		return err
+	}
+	m.Subject = c.subjects.Subject(c.subject)
+	var err error
+	if m.Header, err = record.DecodeHeader(c.header); err != nil {
+		return fmt.Errorf("row %d: %w", r.Seq, err)
+	}
+	return nil
+}
+
+// Settle implements [outbox.Store].
+func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
+	if len(st.Parked) == 0 && len(st.Waiting) == 0 {
+		return s.settleSent(ctx, s.db, epoch, st)
+	}
+	return s.inTx(ctx, func(tx *sql.Tx) error {
+		if err := s.settleSent(ctx, tx, epoch, st); err != nil {
+			return err
+		}
+		for _, p := range st.Parked {
+			if _, err := tx.ExecContext(ctx, s.q.park, p.Reason, p.Seq); err != nil {
+				return err
+			}
+		}
+		if len(st.Waiting) == 0 {
+			return nil
+		}
+		// This statement sees what was requeued while the fence was waited for.
+		_, err := tx.ExecContext(ctx, s.q.wait, list(st.Waiting))
+		return err
+	})
+}
+
+// settleSent is one statement: it begins and ends the transaction where there
+// is none.
+func (s *Store) settleSent(ctx context.Context, tx interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}, epoch int64, st outbox.Settlement) error {
+	if len(st.Sent) == 0 {
+		return fenced(affected(tx.ExecContext(ctx, s.q.count, 0, epoch)))
+	}
+	query := s.q.remove
+	if st.Keep {
+		query = s.q.keep
+	}
+	var n int64
+	err := tx.QueryRowContext(ctx, query, epoch, list(st.Sent), len(st.Sent)).Scan(&n)
+	return fenced(n, err)
+}
+
+// list is an array as text.
+func list(values []int64) string {
+	b := make([]byte, 0, 2+12*len(values))
+	b = append(b, '{')
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, v, 10)
+	}
+	return string(append(b, '}'))
+}
+
+// Purge implements [outbox.Store].
+func (s *Store) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (int, error) {
+	n, err := affected(s.db.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, epoch))
+	return int(n), err
+}

@@ -1,0 +1,105 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
+)
+
+// sender writes rows. It is synchronous: done is called before Send returns.
+type sender struct {
+	s    *Store
+	exec func(ctx context.Context, query string, args ...any) (int64, error)
+}
+
+func (w sender) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
+	done(w.send(ctx, m))
+}
+
+func (w sender) send(ctx context.Context, m *ticketing.Message) error {
+	if ctx.Err() != nil {
+		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, context.Cause(ctx))
+	}
+	if err := record.Check(m, w.s.o.MaxPayload); err != nil {
+		return err
+	}
+	n, err := w.insert(ctx, m)
+	switch {
+	case err != nil:
+		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, explain(err))
+	case n == 0:
+		return ticketing.NewPublishError(ticketing.OutcomeRejected, m,
+			fmt.Errorf("%w: %w", ticketing.ErrInvalidEvent, outbox.ErrIDTaken))
+	}
+	return nil
+}
+
+// insert returns 0 when another event has the id.
+func (w sender) insert(ctx context.Context, m *ticketing.Message) (int64, error) {
+	if w.s.o.LockKeys && m.Key != "" {
+		if _, err := w.exec(ctx, w.s.q.lock, w.s.locks^hash(m.Key)); err != nil {
+			return 0, err
+		}
+	}
+	same := []any{m.ID, m.DedupeID, m.Key, string(m.Subject), record.EncodeHeader(m.Header), record.NotNil(m.Data)}
+	if w.s.o.Notify {
+		n, err := w.exec(ctx, w.s.q.insertNotify, append(same, m.Time, w.s.channel)...)
+		if n > 0 || err != nil {
+			return n, err
+		}
+	} else {
+		n, err := w.exec(ctx, w.s.q.insert, append(same, m.Time)...)
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+	// Exec tells how many rows a SELECT has.
+	return w.exec(ctx, w.s.q.same, same...)
+}
+
+func affected(res sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// Why PostgreSQL refused, by SQLSTATE. The errors of pgx and of lib/pq have a
+// method for it.
+const (
+	undefinedTable  = "42P01"
+	undefinedColumn = "42703"
+	invalidSchema   = "3F000"
+)
+
+// explain names the errors that a caller can do something about.
+func explain(err error) error {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		switch state.SQLState() {
+		case undefinedTable, undefinedColumn, invalidSchema:
+			return fmt.Errorf("%w: %w", outbox.ErrNotMigrated, err)
+		}
+	}
+	return err
+}
+
+// CheckSubject implements [ticketing.SubjectChecker]: the table has a place
+// for every valid subject.
+func (w sender) CheckSubject(ctx context.Context, s ticketing.Subject) error {
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ticketing.ErrNoStream, err)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Capabilities declares that headers arrive as they were sent.
+func (w sender) Capabilities() ticketing.Capabilities { return ticketing.Capabilities{Headers: true} }

@@ -1,0 +1,121 @@
+package postgres_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver
+
+	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/pgtest"
+	"github.com/ducnguyen96/ticketing-common/outbox/postgres"
+	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// openDB opens a database by its URL.
+func openDB(t testing.TB, url string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func open(t testing.TB, url string, opts *postgres.Options) *postgres.Store {
+	t.Helper()
+	s, err := postgres.New(openDB(t, url), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// aggregates is the service's own table, whose rows its transactions lock.
+const (
+	aggregates = `CREATE TABLE aggregates (key text PRIMARY KEY, version int NOT NULL)`
+	lock       = `INSERT INTO aggregates VALUES ($1, 1) ON CONFLICT (key) DO UPDATE SET version = aggregates.version + 1`
+)
+
+func TestStoreKeepsTheContractThroughDatabaseSQL(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		_, url := pgtest.Schema(t, pgtest.URL(t))
+		pgtest.Exec(t, url, aggregates)
+		s := open(t, url, nil)
+		db := openDB(t, url)
+		return storetest.Harness{
+			Store: s,
+			Open:  func(t *testing.T) outbox.Store { return open(t, url, nil) },
+			Begin: func(ctx context.Context) (storetest.Tx, error) {
+				tx, err := db.BeginTx(ctx, nil)
+				return &sqlTx{tx, s}, err
+			},
+			InTx: func(ctx context.Context, fn func(ticketing.Sender) error) error {
+				return outbox.InTx(ctx, s, func(tx *sql.Tx) error { return fn(s.Tx(tx)) })
+			},
+		}
+	})
+}
+
+type sqlTx struct {
+	*sql.Tx
+	s *postgres.Store
+}
+
+func (x *sqlTx) Sender() ticketing.Sender { return x.s.Tx(x.Tx) }
+func (x *sqlTx) Lock(ctx context.Context, key string) error {
+	_, err := x.ExecContext(ctx, lock, key)
+	return err
+}
+
+func TestStoreKeepsTheContractThroughPgx(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		schema, url := pgtest.Schema(t, pgtest.URL(t))
+		pgtest.Exec(t, url, aggregates)
+		opts := &postgres.Options{Schema: schema, Table: "events", Notify: true}
+		s := open(t, pgtest.URL(t), opts)
+		pool, err := pgxpool.New(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		return storetest.Harness{
+			Store: s,
+			Open:  func(t *testing.T) outbox.Store { return open(t, pgtest.URL(t), opts) },
+			Begin: func(ctx context.Context) (storetest.Tx, error) {
+				tx, err := pool.Begin(ctx)
+				return &pgxTx{tx, s}, err
+			},
+			InTx: func(ctx context.Context, fn func(ticketing.Sender) error) error {
+				return postgres.InTx(ctx, s, pool, func(tx pgx.Tx) error { return fn(postgres.Tx(s, tx)) })
+			},
+		}
+	})
+}
+
+type pgxTx struct {
+	tx pgx.Tx
+	s  *postgres.Store
+}
+
+func (x *pgxTx) Sender() ticketing.Sender { return postgres.Tx(x.s, x.tx) }
+func (x *pgxTx) Lock(ctx context.Context, key string) error {
+	_, err := x.tx.Exec(ctx, lock, key)
+	return err
+}
+func (x *pgxTx) Commit() error   { return x.tx.Commit(context.Background()) }
+func (x *pgxTx) Rollback() error { return x.tx.Rollback(context.Background()) }
