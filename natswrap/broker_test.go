@@ -279,13 +279,15 @@ func TestConnectWaitsForABrokerThatComesUpLateWhereItIsToldTo(t *testing.T) {
 func TestConnectDoesNotWaitForWhatWaitingDoesNotMend(t *testing.T) {
 	s := natsserver.Run(t, natsserver.Configure(func(o *server.Options) { o.Username, o.Password = "user", "sesame" }))
 	for _, cluster := range []string{"", "ticketing"} {
-		cfg := quietly()
-		cfg.URLs, cfg.ClusterID, cfg.WaitForConnection = []string{s.URL()}, cluster, true
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		if _, err := Connect(ctx, cfg); !errors.Is(err, nats.ErrAuthorization) {
-			t.Errorf("cluster id %q: error = %v, want the authorization's", cluster, err)
+		for _, urls := range [][]string{{s.URL()}, {s.URL(), "nats://127.0.0.1:1"}} {
+			cfg := quietly()
+			cfg.URLs, cfg.ClusterID, cfg.WaitForConnection = urls, cluster, true
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			if _, err := Connect(ctx, cfg); !errors.Is(err, nats.ErrAuthorization) || ctx.Err() != nil {
+				t.Errorf("cluster id %q, %q: error = %v, want the authorization's", cluster, urls, err)
+			}
+			cancel()
 		}
-		cancel()
 	}
 }
 

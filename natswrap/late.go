@@ -46,6 +46,9 @@ func dialLate(ctx context.Context, cfg Config, dial connector) (backend, error) 
 // answered. Everything else is wrong with the configuration, or with the
 // account, and is so the next time.
 func unreachable(err error) bool {
+	if errors.Is(err, nats.ErrAuthorization) { // of several servers one may be down as well
+		return false
+	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return op.Op != "remote error" // what the peer has against our TLS

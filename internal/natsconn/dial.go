@@ -80,6 +80,9 @@ func Dial(ctx context.Context, c Config, opts ...nats.Option) (*nats.Conn, error
 
 	stop := context.AfterFunc(ctx, d.interrupt)
 	nc, err := o.Connect()
+	if err != nil {
+		err = d.explain(*o, err)
+	}
 	if !stop() { // ctx has ended, and the connection is cut or about to be
 		d.interrupt()
 		if nc != nil {
@@ -89,11 +92,9 @@ func Dial(ctx context.Context, c Config, opts ...nats.Option) (*nats.Conn, error
 	}
 	if err != nil {
 		d.interrupt()
-		if errors.Is(err, nats.ErrNoServers) {
-			err = d.explain(err)
-		}
 		return nil, fail(err)
 	}
+	d.connected()
 	return nc, nil
 }
 
@@ -155,9 +156,16 @@ func (c Config) options(urls []string) (*nats.Options, error) {
 func hosts(urls []string) string {
 	names := make([]string, len(urls))
 	for i, s := range urls {
-		if u, err := url.Parse(s); err == nil {
-			names[i] = u.Host
-		}
+		names[i] = host(s)
 	}
 	return strings.Join(names, ", ")
+}
+
+// host is the host and port of a URL that was parsed before.
+func host(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }

@@ -134,6 +134,34 @@ func TestDialTriesEveryServer(t *testing.T) {
 	}
 }
 
+// The client tells only what the server said that it tried last, and the order
+// is random: see dialer.explain.
+func TestOfSeveralServersTheErrorTellsWhatEachSaid(t *testing.T) {
+	s := runServer(t, func(o *server.Options) { o.Username, o.Password = "user", "right" })
+	refused := refusedPort(t)
+	w := watch()
+	for range 8 {
+		_, err := Dial(t.Context(), Config{URLs: []string{"nats://user:wrong@" + s.Addr().String(), refused}}, w.Options()...)
+		if !errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrNoServers) {
+			t.Fatalf("error = %v, want nats.ErrAuthorization, and not that there is no server", err)
+		}
+		for _, part := range []string{s.Addr().String() + ": nats: Authorization", refused + ": dial"} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("error %q has no %q", err, part)
+			}
+		}
+	}
+	_, err := Dial(t.Context(), Config{URLs: []string{refused, refusedPort(t)}}, w.Options()...)
+	if !errors.Is(err, nats.ErrNoServers) || strings.Count(err.Error(), "refused") != 2 {
+		t.Errorf("error = %v, want nats.ErrNoServers and both reasons", err)
+	}
+	select {
+	case <-w.closed:
+		t.Error("OnClosed was called for a connection that never was")
+	default:
+	}
+}
+
 func TestNoErrorHasAPassword(t *testing.T) {
 	s := runServer(t, func(o *server.Options) { o.Username, o.Password = "user", "right" })
 	addr := s.Addr().String()
