@@ -14,13 +14,14 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 )
 
 // jetStreamMatch is both sides at a JetStream server, each on a connection of
 // its own, and a third that looks after them.
 type jetStreamMatch struct {
-	server *server
+	server *server[*natsserver.Process]
 	client *jswrap.Client
 	raw    jetstream.JetStream
 	rawErr atomic.Pointer[error] // of an asynchronous publish
@@ -31,7 +32,7 @@ type jetStreamMatch struct {
 }
 
 func openJetStream(ctx context.Context) (*match, error) {
-	srv, err := startServer(kindJetStream)
+	srv, err := startJetStream()
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func openJetStream(ctx context.Context) (*match, error) {
 
 func (j *jetStreamMatch) connect(ctx context.Context) error {
 	var err error
-	j.client, err = jswrap.Connect(ctx, jswrap.Config{URLs: []string{j.server.url}, Logger: warnings})
+	j.client, err = jswrap.Connect(ctx, jswrap.Config{URLs: []string{j.server.child.URL()}, Logger: warnings})
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (j *jetStreamMatch) connect(ctx context.Context) error {
 }
 
 func (j *jetStreamMatch) dial(opts ...jetstream.JetStreamOpt) (jetstream.JetStream, error) {
-	nc, err := nats.Connect(j.server.url)
+	nc, err := nats.Connect(j.server.child.URL())
 	if err != nil {
 		return nil, err
 	}

@@ -23,9 +23,12 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/ducnguyen96/ticketing-common/natstest/process"
 )
 
 func main() {
+	process.Dispatch(roles) // the servers are this program, too
 	if err := run(os.Args[1:]); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -40,7 +43,6 @@ type settings struct {
 	quick   bool
 	check   bool
 	pattern string
-	serve   string
 	profile profile
 }
 
@@ -54,7 +56,6 @@ func parse(args []string) (settings, error) {
 	f.StringVar(&s.profile.cpu, "cpuprofile", "", "write a CPU profile of one row, which -run selects, to `file`")
 	f.StringVar(&s.profile.mem, "memprofile", "", "write a profile of all allocations of one row to `file`")
 	f.StringVar(&s.profile.side, "side", "", "run only that `side` of the rows, ours or raw, and compare nothing; with a profile the default is ours")
-	f.StringVar(&s.serve, "serve", "", "be a `server` until the standard input ends: how this program starts itself again")
 	if err := f.Parse(args); err != nil {
 		return s, flag.ErrHelp // it has been reported
 	}
@@ -71,9 +72,6 @@ func run(args []string) error {
 	s, err := parse(args)
 	if err != nil {
 		return err
-	}
-	if s.serve != "" {
-		return serve(s.serve)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -137,6 +135,9 @@ func rows() []row {
 	}
 	return append(all,
 		row{"recorder/150B", measureRecorder},
+		row{"recover/jetstream", measureRecoverJetStream},
+		row{"recover/streaming", measureRecoverStreaming},
+		row{"recover/cluster", measureRecoverCluster},
 		row{"start/jetstream", measureStartJetStream},
 		row{"start/streaming", measureStartStreaming},
 		row{"linked", measureLinked},

@@ -3,17 +3,14 @@ package main
 import (
 	"context"
 	"os"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ducnguyen96/ticketing-common/natstest/process"
 )
 
-// TestMain lets the test binary be a server, as the program itself is.
 func TestMain(m *testing.M) {
-	if slices.Contains(os.Args, "-serve") {
-		main()
-		return
-	}
+	process.Dispatch(roles)
 	// A process with the race detector waits a second before it exits.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	os.Exit(m.Run())
@@ -69,7 +66,7 @@ func TestAPatternThatMatchesNothingNamesTheRows(t *testing.T) {
 }
 
 func TestTheCommandLineIsChecked(t *testing.T) {
-	for _, args := range []string{"-rounds 0", "-side theirs", "extra", "-unknown", "-serve nothing", "-cpuprofile x -run publish"} {
+	for _, args := range []string{"-rounds 0", "-side theirs", "extra", "-unknown", "-cpuprofile x -run publish"} {
 		if err := run(strings.Fields(args)); err == nil {
 			t.Errorf("%s: no error", args)
 		}

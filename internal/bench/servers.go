@@ -1,96 +1,78 @@
 package main
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
-	"os/signal"
-	"strings"
-	"syscall"
 
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 )
 
-// The kinds of server.
+// The kinds of server, which are this program's roles as a child.
 const (
 	kindJetStream = "jetstream"
 	kindStreaming = "streaming"
 )
 
-// serve is the server's process: it prints the URL and runs until the standard
-// input ends, which it does whatever becomes of the parent.
-func serve(kind string) error {
-	signal.Ignore(os.Interrupt, syscall.SIGTERM) // they are for the parent, which ends the input
-	var url string
-	switch kind {
-	case kindJetStream:
-		s, err := natsserver.Start()
-		if err != nil {
-			return err
-		}
-		defer s.Shutdown()
-		url = s.URL()
-	case kindStreaming:
-		s, err := stanserver.Start()
-		if err != nil {
-			return err
-		}
-		defer s.Shutdown()
-		url = s.URL()
-	default:
-		return fmt.Errorf("-serve %s: there is no such server", kind)
-	}
-	fmt.Println(url)
-	_, err := io.Copy(io.Discard, os.Stdin)
-	return err
+var roles = process.Roles{
+	kindJetStream: natsserver.Role(),
+	kindStreaming: stanserver.Role(),
 }
 
-// server is a server in a process of its own.
-type server struct {
-	url   string
-	cmd   *exec.Cmd
-	stdin io.Closer
+// child is a server, or a cluster of them, in processes of its own.
+type child interface {
+	URL() string
+	Kill()
 }
 
-// startServer starts a server of a kind: this program once more.
-func startServer(kind string) (*server, error) {
-	program, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(program, "-serve", kind)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	s := &server{cmd: cmd, stdin: stdin}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the %s server does not start: %w", kind, err), s.stop())
-	}
-	s.url = strings.TrimSpace(line)
-	return s, nil
+// server is a child with its directory.
+type server[C child] struct {
+	child C
+	dir   string
 }
 
-// stop ends the server and waits for it.
-func (s *server) stop() error {
-	_ = s.stdin.Close() // it may have ended by itself, which Wait tells
-	return s.cmd.Wait()
+// startServer starts a child with a directory of its own.
+func startServer[C child](start func(dir string) (C, error)) (*server[C], error) {
+	dir, err := os.MkdirTemp("", "ticketing-bench-")
+	if err != nil {
+		return nil, err
+	}
+	c, err := start(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return &server[C]{c, dir}, nil
+}
+
+func startJetStream() (*server[*natsserver.Process], error) {
+	return startServer(func(dir string) (*natsserver.Process, error) {
+		return natsserver.StartProcess(kindJetStream, dir)
+	})
+}
+
+func startStreaming() (*server[*stanserver.Process], error) {
+	return startServer(func(dir string) (*stanserver.Process, error) {
+		return stanserver.StartProcess(kindStreaming, dir)
+	})
+}
+
+func startCluster() (*server[*natsserver.ProcessCluster], error) {
+	return startServer(func(dir string) (*natsserver.ProcessCluster, error) {
+		return natsserver.StartProcessCluster(kindJetStream, dir, 3)
+	})
+}
+
+// stop ends the server and removes what it has stored.
+func (s *server[C]) stop() error {
+	s.child.Kill()
+	return os.RemoveAll(s.dir)
 }
 
 // warnings is the log of this module's clients: what they do as usual is of no
 // interest here.
 var warnings = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+
+// errorsOnly is their log where servers are killed.
+var errorsOnly = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))

@@ -19,14 +19,14 @@ import (
 // streamingMatch is both sides at a NATS Streaming server, each on a
 // connection of its own.
 type streamingMatch struct {
-	server *server
+	server *server[*stanserver.Process]
 	client *stanwrap.Client
 	raw    stan.Conn
 	groups int
 }
 
 func openStreaming(ctx context.Context) (*match, error) {
-	srv, err := startServer(kindStreaming)
+	srv, err := startStreaming()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func openStreaming(ctx context.Context) (*match, error) {
 func (s *streamingMatch) connect(ctx context.Context) error {
 	var err error
 	s.client, err = stanwrap.Connect(ctx, stanwrap.Config{
-		URLs:      []string{s.server.url},
+		URLs:      []string{s.server.child.URL()},
 		ClusterID: stanserver.DefaultClusterID,
 		ClientID:  "ours",
 		Logger:    warnings,
@@ -69,7 +69,7 @@ func (s *streamingMatch) connect(ctx context.Context) error {
 		return err
 	}
 	s.raw, err = stan.Connect(stanserver.DefaultClusterID, "raw",
-		stan.NatsURL(s.server.url), stan.MaxPubAcksInflight(stanwrap.DefaultMaxPending))
+		stan.NatsURL(s.server.child.URL()), stan.MaxPubAcksInflight(stanwrap.DefaultMaxPending))
 	return err
 }
 
