@@ -166,7 +166,9 @@ func measureRecoverCluster(ctx context.Context, b *bench) (metrics []metric, err
 	var ours, theirs gap
 	ours.run(ctx, &wg, func(ctx context.Context) error { return publisher.Publish(ctx, event) })
 	theirs.run(ctx, &wg, func(ctx context.Context) error {
-		// The raw client takes no answer for five seconds as its default.
+		// As without a deadline, and as our client's AckTimeout.
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
 		_, err := raw.Publish(ctx, string(event.Subject()), []byte("{}"))
 		return err
 	})

@@ -38,8 +38,9 @@ type Config struct {
 // round through the servers with a pause, which has jitter so that the clients
 // of a restarted server do not all come at the same time.
 const (
-	reconnectWait   = 500 * time.Millisecond
-	reconnectJitter = 500 * time.Millisecond
+	// A server that is back is found within half a second.
+	reconnectWait   = 250 * time.Millisecond
+	reconnectJitter = 250 * time.Millisecond
 	// pingInterval and maxPings: a peer that has gone without a word is found
 	// within a minute.
 	pingInterval = 20 * time.Second
