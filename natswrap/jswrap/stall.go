@@ -26,7 +26,7 @@ type stall struct {
 // The pauses between two tries, and between two looks at one that is open.
 const (
 	stallMinPause = 100 * time.Millisecond
-	stallMaxPause = time.Second
+	stallMaxPause = 250 * time.Millisecond
 	stallLook     = 20 * time.Millisecond
 )
 
