@@ -12,7 +12,7 @@ COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest
 MIN_COVERAGE := 85
 
 .DEFAULT_GOAL := test
-.PHONY: test interop bench soak cover lint vet fmt-check tidy-check
+.PHONY: test interop fuzz bench soak cover lint vet fmt-check tidy-check
 
 test:
 	@$(if $(RACE),:,echo "no C compiler ($$($(GO) env CC)): running without the race detector")
@@ -22,6 +22,16 @@ test:
 # The tests against the Node package alone; missing node or npm is a failure.
 interop:
 	TICKETING_REQUIRE_INTEROP=1 $(GO) test $(RACE) -timeout 5m -count 1 -v ./interop
+
+# Each fuzz target in turn. FUZZTIME may be a number of executions, 20000x, which
+# does not fail by chance when the time is over (go.dev/issue/75804).
+FUZZTIME ?= 10s
+fuzz:
+	@set -e; for target in $$(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | sed 's/func //'); do \
+		package=$$(dirname "$${target%%:*}"); name=$${target##*:}; \
+		echo "==> $$name in $$package"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package"; \
+	done
 
 bench:
 	$(GO) run ./internal/bench

@@ -117,7 +117,8 @@ var (
 	errNegative   = errors.New("cannot be negative")
 	errBackend    = errors.New(`is neither "stan" nor "jetstream"`)
 	errClusterID  = errors.New("is required by NATS Streaming")
-	errStream     = errors.New("is not a stream name: letters, digits, '-' and '_', at most 255")
+	errNotSubject = errors.New("cannot stand in a NATS subject: it has white space or a wildcard")
+	errStream     = errors.New("is not a stream name: letters, digits, '-' and '_', at most 200")
 	errReplicas   = errors.New("is not from 1 to 5")
 	errTwoSecrets = errors.New("excludes a credentials file")
 	errNoKey      = errors.New("is required by the TLS certificate")
@@ -140,6 +141,7 @@ func (c Config) problems() []problem {
 	check("ClientID", c.ClientID == "", errRequired)
 	check("Backend", c.Backend != "" && c.Backend != JetStream && c.Backend != Stan, errBackend)
 	check("ClusterID", c.backend() == Stan && c.ClusterID == "", errClusterID)
+	check("ClusterID", strings.ContainsAny(c.ClusterID, " \t\r\n*>"), errNotSubject)
 	check("Stream", !validStream(c.Stream), errStream)
 	for _, s := range c.Subjects {
 		err := s.Validate()
@@ -187,10 +189,10 @@ func readable(path string) error {
 	return fmt.Errorf("names a file that cannot be read: %w", err)
 }
 
-// validStream reports whether s is empty or a name that JetStream and the file
-// system take.
+// validStream reports whether s is empty or a name that jswrap takes: the file
+// system allows 255 bytes, and the name of the dead letters' stream is longer.
 func validStream(s string) bool {
-	return s == mapID(s) && len(s) <= 255
+	return s == mapID(s) && len(s) <= 200
 }
 
 // backend is the broker that c asks for.

@@ -176,7 +176,8 @@ func TestOneMalformedVariableIsRefused(t *testing.T) {
 		"NATS_REPLICAS":         {"0", "6", "-1", "3.0", "0x3"},
 		"NATS_STREAM_MAX_AGE":   {"-1h", "168", "7d", "1 h"},
 		"NATS_STREAM_MAX_BYTES": {"-1", "1e6", "1MB", "1.5GiB", "9223372036854775808", "9999999999GiB", "MiB", "1KiBMiB"},
-		"NATS_STREAM":           {"a b", "a.b", "a>", "a/b", strings.Repeat("a", 256)},
+		"NATS_STREAM":           {"a b", "a.b", "a>", "a/b", strings.Repeat("a", 201)},
+		"NATS_CLUSTER_ID":       {"a b", "a.*", "a\nb", ">"},
 		"NATS_BACKEND":          {"STAN", "stan"}, // stan has no cluster id here
 		"NATS_ENVELOPE":         {"cloudevents"},
 		"NATS_NKEY":             {t.TempDir()},
