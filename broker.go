@@ -23,7 +23,9 @@ import (
 // known; one that is not counts as [OutcomeUnknown].
 //
 // Order: messages are stored in the order of the calls, as far as the calls
-// have one. Concurrent calls are allowed.
+// have one. Concurrent calls are allowed. One that gets lost with its connection
+// and is written again may come behind those that got through: where that
+// matters, the next call of a key waits for the last one's done.
 //
 // Retention: m is read-only from the call on, and the sender may keep it.
 //

@@ -39,7 +39,8 @@ type Delivery[E Event] struct {
 // Listener listens to the events of one type as a member of a group. Events
 // with the same key ([Keyed]) are handled in order, others at the same time.
 // That order holds within the process: across processes and subjects, the
-// event's version tells it.
+// event's version tells it, and so it does where the network lost an event on
+// its way, which the broker then delivers behind its successors.
 //
 // A keyed event that fails is tried again by the process that holds it, kept
 // alive at the broker meanwhile, with its successors waiting behind it; other
