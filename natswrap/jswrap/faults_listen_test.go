@@ -13,13 +13,12 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 )
 
-// Protection: keep, which notices that the signs of life stay away, and find
-// and reopen, which go on trying.
+// Protection: troubled, which has messages asked for again.
 func TestListenWhileTheLeaderIsKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("an election takes seconds")
 	}
-	cluster := natsserver.RunCluster(t, 3)
+	cluster := natsserver.RunProcessCluster(t, "nats", 3)
 	cfg := config(cluster.URL())
 	cfg.Replicas = 3
 	c := connect(t, cfg)
@@ -71,8 +70,8 @@ func TestListenWithAHandlerSlowerThanTheAckWait(t *testing.T) {
 	until(t, "both are acknowledged", func() bool { return consumerInfo(t, c, s).AckFloor.Stream == 2 })
 }
 
-// Protection: absorb: for what is held it takes the reply subject of the new
-// connection, and what was settled on the old one is not handed over again.
+// Protection: absorb, without which what was settled on the old connection, and
+// came again because the server did not hear, is handled twice.
 func TestListenThroughAReconnectWhileHandlersRun(t *testing.T) {
 	url := natsserver.Run(t).URL()
 	admin := connect(t, config(url))

@@ -117,7 +117,7 @@ func TestARequestThatTheServerLostIsMadeAgain(t *testing.T) {
 	in.settle(in.want("one"), ticketing.Ack)
 }
 
-// Protection: onStatus, which knows a change of the leader.
+// Protection: troubled, which has messages asked for again.
 func TestListenThroughALeaderStepdown(t *testing.T) {
 	cfg := config(natsserver.RunCluster(t, 3).URL())
 	cfg.Replicas = 3

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
 // Why a publish failed, for the text.
@@ -82,11 +83,14 @@ func (c *Client) prepare(ctx context.Context, m *ticketing.Message, done func(er
 // m is sent, and the answer tells.
 func (c *Client) findHome(ctx context.Context, m *ticketing.Message) (home, error) {
 	for {
-		if err := c.connected(ctx); err != nil {
+		link, err := c.connected(ctx)
+		if err != nil {
 			return home{}, ticketing.NewPublishError(ticketing.OutcomeNotSent, m, err)
 		}
 		bounded, cancel := context.WithTimeout(ctx, c.cfg.AckTimeout)
+		bounded, lost := untilLost(bounded, link)
 		h, err := c.lookup(bounded, m.Subject)
+		lost()
 		cancel()
 		switch {
 		case err == nil, errors.Is(err, ticketing.ErrPermission):
@@ -95,11 +99,25 @@ func (c *Client) findHome(ctx context.Context, m *ticketing.Message) (home, erro
 			return home{}, ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)
-		case c.mayWait(c.usable(ctx)):
-			continue // the connection was lost meanwhile
+		case c.mayWait(err):
+			continue
 		}
 		return home{}, ticketing.NewPublishError(ticketing.OutcomeNotSent, m, err)
 	}
+}
+
+// untilLost returns a ctx that ends with [ticketing.ErrNotConnected] when link
+// is over: what was asked before gets no answer. The caller must call stop.
+func untilLost(ctx context.Context, link *natsconn.LinkState) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-link.Changed:
+			cancel(ticketing.ErrNotConnected)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // usable reports why nothing can be sent now, or nil.
@@ -124,14 +142,14 @@ func (c *Client) mayWait(err error) bool {
 	return c.cfg.WaitForConnection && errors.Is(err, ticketing.ErrNotConnected)
 }
 
-// connected returns nil when there is a connection. Where the configuration
-// says so it waits for one.
-func (c *Client) connected(ctx context.Context) error {
+// connected returns the link when it is up. Where the configuration says so it
+// waits for that.
+func (c *Client) connected(ctx context.Context) (*natsconn.LinkState, error) {
 	for {
 		link := c.link.Load()
 		err := c.usable(ctx)
 		if !c.mayWait(err) {
-			return err
+			return link, err
 		}
 		select {
 		case <-link.Changed:
