@@ -151,18 +151,31 @@ func (c *Client) onReconnect() {
 
 // resume runs on the writer's goroutine when the connection is back: it writes
 // what is open, and only then takes something new, so that the order stays.
+// Where the connection was lost again that is left to the next one.
 func (c *Client) resume(connection uint64) {
+	if !c.ifCurrent(connection, func() {}) {
+		return
+	}
 	c.maxPayload.Store(c.nc.MaxPayload())
 	c.wire.forgetStalls()
 	for _, p := range c.flights.reopen() {
 		c.wire.publish(p)
 	}
-	c.linkMu.Lock()
-	defer c.linkMu.Unlock()
-	if connection == c.connections { // and not lost again
+	c.ifCurrent(connection, func() {
 		c.link.Set(true)
 		c.flights.resume()
+	})
+}
+
+// ifCurrent calls f and returns true, unless connection was lost.
+func (c *Client) ifCurrent(connection uint64, f func()) bool {
+	c.linkMu.Lock()
+	defer c.linkMu.Unlock()
+	if connection != c.connections {
+		return false
 	}
+	f()
+	return true
 }
 
 // abandon fails what is open when the connection is closed for good.

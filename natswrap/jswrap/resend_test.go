@@ -128,6 +128,29 @@ func TestWhatWasNotAcknowledgedIsUnknownWhereTheStreamTellsNoDuplicates(t *testi
 	}
 }
 
+// Protection: maybeStored: only the second copy is known not to be stored.
+func TestWhatIsRefusedTheSecondTimeIsUnknown(t *testing.T) {
+	url := natsserver.Run(t).URL()
+	admin := connect(t, config(url))
+	p := netfault.Run(t, url)
+	c := connect(t, config(p.URL()))
+	p.BlackHole(netfault.Both)
+	result := sendAsync(context.Background(), c, message(subject, "too large, later"))
+	untilWritten(t, c)
+	p.Break()
+	cfg := streamConfig(t, admin.JetStream(), jswrap.DefaultStream)
+	cfg.MaxMsgSize = 10
+	if _, err := admin.JetStream().UpdateStream(testContext(t), cfg); err != nil {
+		t.Fatal(err)
+	}
+	p.Heal()
+	err := await(t, result, "the outcome")
+	wantOutcome(t, err, ticketing.ErrUnknown, ticketing.ErrTooLarge)
+	if errors.Is(err, ticketing.ErrRejected) {
+		t.Errorf("%v is rejected, though the first copy may be stored", err)
+	}
+}
+
 // Protection: pending.due, and the header's id, which wire.publish takes from
 // the message again.
 func TestAPublishWithoutAnAnswerIsWrittenAgainWithTheSameID(t *testing.T) {

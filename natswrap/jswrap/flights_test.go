@@ -1,0 +1,157 @@
+package jswrap
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
+)
+
+// flying is a client without a connection that has one publish open.
+func flying(t *testing.T, wait bool) (c *Client, p *pending, outcome chan error) {
+	c = &Client{cfg: Config{WaitForConnection: wait}}
+	c.flights = newFlights(2, time.Minute)
+	t.Cleanup(c.flights.stop)
+	c.flights.wait = wait
+	c.wire = newWire(c.flights, &c.link)
+	outcome = make(chan error, 1)
+	p = &pending{
+		m:      &ticketing.Message{ID: "id", Subject: "s"},
+		done:   func(err error) { outcome <- err },
+		repeat: true,
+	}
+	if err := c.flights.admit(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	return c, p, outcome
+}
+
+func ended(outcome chan error) error {
+	select {
+	case err := <-outcome:
+		return err
+	default:
+		return nil
+	}
+}
+
+func TestAPublishThatFindsNoConnectionStaysOpenWhereItIsWrittenToTheNext(t *testing.T) {
+	for name, test := range map[string]struct {
+		wait, again, stays bool
+	}{
+		"it was never written":    {false, false, false},
+		"it waits":                {true, false, true},
+		"it was written before":   {false, true, true},
+		"it waits, written again": {true, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, p, outcome := flying(t, test.wait)
+			if test.again {
+				p.state.Store(stateWritten)
+				c.flights.reopen()
+			}
+			for _, lost := range []func(){
+				func() { c.wire.send(p) }, // the link is down
+				func() { // or the client has noticed first
+					p.state.CompareAndSwap(stateQueued, stateWritten)
+					c.wire.failed(p, nats.ErrReconnectBufExceeded)
+				},
+			} {
+				lost()
+				err := ended(outcome)
+				if test.stays && (err != nil || p.state.Load() != stateQueued) {
+					t.Errorf("ended with %v, in state %d", err, p.state.Load())
+				}
+				if !test.stays {
+					if !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, ticketing.ErrNotConnected) {
+						t.Errorf("ended with %v", err)
+					}
+					break
+				}
+			}
+		})
+	}
+}
+
+func TestAPublishWhoseWriteBreaksStaysOpenWhereItCanBeWrittenAgain(t *testing.T) {
+	c, p, outcome := flying(t, false)
+	p.state.Store(stateWritten)
+	c.wire.failed(p, errors.New("broken pipe"))
+	if err := ended(outcome); err != nil {
+		t.Fatalf("it ended with %v", err)
+	}
+	c.flights.reopen()
+	p.state.Store(stateWritten)
+	c.wire.failed(p, nats.ErrMaxPayload) // the next server takes less
+	if err := ended(outcome); !errors.Is(err, ticketing.ErrUnknown) {
+		t.Errorf("it ended with %v, and the first copy may be stored", err)
+	}
+}
+
+func TestAPublishOfWhichAnotherCopyIsInProcessStaysOpen(t *testing.T) {
+	const inProcess = `{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"},"stream":"S","seq":0}`
+	c, p, outcome := flying(t, false)
+	p.state.Store(stateWritten)
+	c.answered(p.token, []byte(inProcess))
+	if err := ended(outcome); err != nil || !p.maybe || p.due == 0 {
+		t.Errorf("it ended with %v; written again at %d", err, p.due)
+	}
+	c, p, outcome = flying(t, false)
+	p.repeat = false
+	p.state.Store(stateWritten)
+	c.answered(p.token, []byte(inProcess))
+	if err := ended(outcome); !errors.Is(err, ticketing.ErrUnknown) {
+		t.Errorf("it ended with %v, want it unknown", err)
+	}
+}
+
+func TestAConnectionThatIsLostAgainResumesNothing(t *testing.T) {
+	c, _, outcome := flying(t, true)
+	c.onLost()
+	lost := c.connections
+	c.onLost()
+	c.resume(lost)
+	if c.link.Load().Up || !c.flights.down {
+		t.Error("publishes are taken without a connection")
+	}
+	c.abandon()
+	if err := ended(outcome); !errors.Is(err, ticketing.ErrClosed) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestAStallHoldsEachPublishOnceAndForgetsWhatHasEnded(t *testing.T) {
+	var link natsconn.Link
+	link.Set(true)
+	w := newWire(newFlights(10, time.Minute), &link)
+	open := make([]*pending, 5)
+	for i := range open {
+		open[i] = &pending{m: &ticketing.Message{Subject: "s"}, token: uint64(i)}
+	}
+	for _, i := range []int{3, 1, 3, 0, 4, 2} {
+		w.stalled(open[i])
+	}
+	s := w.stalls["s"]
+	defer w.forgetStalls()
+	if len(s.held) != 5 || s.held[0] != open[0] || s.held[4] != open[4] {
+		t.Fatalf("%d are held", len(s.held))
+	}
+	s.probe = open[0]
+	open[0].state.Store(stateWritten)
+	open[2].state.Store(stateSettled)
+	w.step(s)
+	if len(s.held) != 4 || w.stalls["s"] != s {
+		t.Errorf("%d are held while one is tried", len(s.held))
+	}
+	for _, p := range open {
+		p.state.Store(stateSettled)
+	}
+	w.step(s)
+	if len(w.stalls) != 0 {
+		t.Error("the stall goes on with nothing to wait for")
+	}
+}
