@@ -20,6 +20,12 @@ const (
 	HeaderDeadSubject  = "Ticketing-Dead-Subject"  // where the event was published
 	HeaderDeadSequence = "Ticketing-Dead-Sequence" // its position there
 	HeaderDeadTime     = "Ticketing-Dead-Time"     // when it was stored there, RFC 3339
+	// HeaderDeadCut says what is missing of an event that could not be stored
+	// as it came, because the subject and the headers of a dead letter make
+	// it larger than the broker takes, or because it has headers that this
+	// module does not send: "headers", or "headers and 4096 bytes". The whole
+	// event is still where it was published, as long as that keeps it.
+	HeaderDeadCut = "Ticketing-Dead-Cut"
 )
 
 // DeadLetterPrefix is the first token of the subjects that dead letters are
@@ -68,20 +74,61 @@ func (r *run) checkDeadLetters(ctx context.Context) error {
 // bury stores j as a dead letter and takes it off the subscription when that
 // is confirmed. Until then j stays where it is.
 func (r *run) bury(j *job) (again bool, after time.Duration) {
-	m := r.deadLetter(j)
-	log := r.opts.Logger.With("subject", r.sub.Subject, "group", r.sub.Group, "id", j.in.ID, "dead_letter", m.Subject)
-	stored := make(chan error, 1)
-	r.opts.DeadLetters.Send(j.ctx, m, func(err error) { stored <- err })
-	if err := <-stored; err != nil {
+	subject := DeadLetterSubject(r.sub.Group, r.sub.Subject)
+	log := r.opts.Logger.With("subject", r.sub.Subject, "group", r.sub.Group, "id", j.in.ID, "dead_letter", subject)
+	err := r.storeDead(j)
+	for errors.Is(err, ErrInvalidEvent) && j.cutMore() {
+		log.Warn("dead letter refused as it is; storing less of it", "error", err)
+		err = r.storeDead(j)
+	}
+	if err != nil {
 		j.deadFailures++
 		after = r.backoff(j.deadFailures)
 		log.Error("dead letter not stored; the event stays where it is", "retry_after", after, "reason", j.dead, "error", err)
 		return r.retry(j, Verdict{Kind: Retry, After: after, Err: err})
 	}
 	log.Error("event is a dead letter", "attempts", j.tried(), "reason", j.dead)
-	r.tellDead(j, m.Subject)
+	r.tellDead(j, subject)
 	r.settle(j, Verdict{Kind: Drop, Err: j.dead})
 	return false, 0
+}
+
+func (r *run) storeDead(j *job) error {
+	stored := make(chan error, 1)
+	r.opts.DeadLetters.Send(j.ctx, r.deadLetter(j), func(err error) { stored <- err })
+	return <-stored
+}
+
+// deadCut is how much of an event its dead letter leaves out.
+type deadCut struct {
+	headers bool
+	bytes   int // at the end of the payload
+}
+
+// firstCut is more than what makes a dead letter larger than its event: the
+// subject, and the headers of which the reason is the longest.
+const firstCut = 4 << 10
+
+// cutMore leaves out more than before, and reports whether there was any left:
+// an event that can neither be handled nor put away would keep its place in the
+// window for ever.
+func (j *job) cutMore() bool {
+	switch left := len(j.in.Data) - j.deadCut.bytes; {
+	case !j.deadCut.headers:
+		j.deadCut.headers = true
+	case left == 0:
+		return false
+	default:
+		j.deadCut.bytes += min(max(j.deadCut.bytes, firstCut), left)
+	}
+	return true
+}
+
+func (c deadCut) String() string {
+	if c.bytes > 0 {
+		return fmt.Sprintf("headers and %d bytes", c.bytes)
+	}
+	return "headers"
 }
 
 // tellDead calls the hook, which is the user's code and may panic.
@@ -118,8 +165,17 @@ func (j *job) tried() int {
 // letter for a duplicate.
 func (r *run) deadLetter(j *job) *Message {
 	header := make(map[string][]string, len(j.in.Header)+6)
-	for name, values := range j.in.Header {
-		header[name] = values
+	id, cut := j.in.ID, j.deadCut
+	if cut.headers {
+		header[HeaderDeadCut] = []string{cut.String()}
+		id = strings.TrimSpace(oneLine(id, maxDeadID)) // it was a header, too
+		if id == "" {
+			id = string(r.sub.Subject) + "/" + strconv.FormatUint(j.in.Sequence, 10)
+		}
+	} else {
+		for name, values := range j.in.Header {
+			header[name] = values
+		}
 	}
 	for name, value := range map[string]string{
 		HeaderDeadReason:   oneLine(j.dead.Error(), 1<<10),
@@ -132,15 +188,18 @@ func (r *run) deadLetter(j *job) *Message {
 		header[name] = []string{value}
 	}
 	return &Message{
-		ID:       j.in.ID,
-		DedupeID: j.in.ID + "/dead/" + r.sub.Group,
+		ID:       id,
+		DedupeID: id + "/dead/" + r.sub.Group,
 		Key:      j.in.Key,
 		Subject:  DeadLetterSubject(r.sub.Group, r.sub.Subject),
 		Time:     time.Now(),
 		Header:   header,
-		Data:     j.in.Data,
+		Data:     j.in.Data[:len(j.in.Data)-cut.bytes],
 	}
 }
+
+// maxDeadID bounds the id of an event that had none of ours.
+const maxDeadID = 256
 
 // oneLine makes s fit into a header: at most limit bytes, valid UTF-8, and no
 // control characters.

@@ -58,12 +58,15 @@ func TestWhatCannotBeDecodedIsADeadLetterAndTheOthersGoOn(t *testing.T) {
 		}, ticketing.ListenerOptions{OnDeadLetter: func(d ticketing.DeadLetter) { letters <- d }})
 		garbage := []string{
 			``, `garbage`, `{"id":"a","n":`, `{"id":"a"} trailing`, `{"n":"text"}`, ` null `, `[]`,
-			strings.Repeat(`{"id":`, 100_000), strings.Repeat("[", 100_000),
+			strings.Repeat(`{"id":`, 100_000), strings.Repeat("[", 100_000), `{"n":1` + strings.Repeat("0", 100_000) + `}`,
 		}
 		for _, data := range garbage {
 			l.broker.deliver(data)
 			l.want(ticketing.Drop)
 			letter := <-letters
+			if n := len(letter.Err.Error()); n > 1<<10 {
+				t.Errorf("an error of %d bytes", n)
+			}
 			if letter.Attempts != 0 || !strings.Contains(letter.Err.Error(), "cannot decode ticketing_test.note") {
 				t.Errorf("letter after %d attempts: %v", letter.Attempts, letter.Err)
 			}
@@ -93,6 +96,67 @@ func TestADeadLetterThatIsNotStoredLeavesTheEventWhereItIs(t *testing.T) {
 		l.want(ticketing.Drop)
 		if failures != 4 {
 			t.Errorf("stored at try %d, want 4", failures)
+		}
+		l.stop()
+	})
+}
+
+// Without cutMore the event would keep its place in the window for ever.
+func TestADeadLetterThatIsRefusedAsItIsLosesItsHeadersAndThenItsEnd(t *testing.T) {
+	tooLarge := func(most int) func(*ticketing.Message) error {
+		return func(m *ticketing.Message) error {
+			if _, kept := m.Header["X-Kept"]; kept || len(m.Data) > most {
+				return ticketing.NewPublishError(ticketing.OutcomeRejected, m, fmt.Errorf("%w: %w", ticketing.ErrInvalidEvent, ticketing.ErrTooLarge))
+			}
+			return m.Validate()
+		}
+	}
+	const size = 100_000
+	for name, tc := range map[string]struct {
+		id   string
+		most int
+		want int
+		cut  string
+	}{
+		"the headers are too much":        {"id", size, size, "headers"},
+		"the payload is":                  {"id", size - 1, size - 4096, "headers and 4096 bytes"},
+		"nothing of it fits":              {"id", 0, 0, "headers and 100000 bytes"},
+		"its id is no header":             {"a\x01b", size, size, "headers"},
+		"its id is nothing but a control": {"\x01", size, size, "headers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := listen(t, func(context.Context, *ticketing.Delivery[note]) error { return nil }, ticketing.ListenerOptions{})
+				l.broker.sendErr = tooLarge(tc.most)
+				in := l.broker.inbound(strings.Repeat("x", size), 1)
+				in.ID = tc.id
+				l.broker.feed <- in
+				l.want(ticketing.Drop)
+				m := <-l.broker.sent
+				if got := m.Header[ticketing.HeaderDeadCut]; len(got) != 1 || got[0] != tc.cut || len(m.Data) != tc.want {
+					t.Errorf("cut %q, %d bytes left; want %q and %d", got, len(m.Data), tc.cut, tc.want)
+				}
+				if m.Header[ticketing.HeaderDeadSequence] == nil || m.Validate() != nil {
+					t.Errorf("header %v, %v: the event cannot be found again", m.Header, m.Validate())
+				}
+				l.stop()
+			})
+		})
+	}
+}
+
+func TestADeadLetterOfWhichNothingIsTakenLeavesTheEventWhereItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error { return nil }, ticketing.ListenerOptions{})
+		tries := 0
+		l.broker.sendErr = func(m *ticketing.Message) error {
+			tries++
+			return ticketing.NewPublishError(ticketing.OutcomeRejected, m, ticketing.ErrInvalidEvent)
+		}
+		l.broker.deliver("garbage")
+		l.wantNone()
+		if tries != 3 { // as it is, without headers, without payload
+			t.Errorf("%d tries, want 3 before the backoff", tries)
 		}
 		l.stop()
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 )
@@ -94,5 +95,11 @@ func (jsonCodec) Unmarshal(data []byte, v any) error {
 	if len(data) < 16 && bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
 		return errNull // json would leave v as it is and call that a success
 	}
-	return json.Unmarshal(data, v)
+	err := json.Unmarshal(data, v)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		// "number" and the whole literal, of any length, which is payload.
+		wrong.Value, _, _ = strings.Cut(wrong.Value, " ")
+	}
+	return err
 }

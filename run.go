@@ -37,6 +37,7 @@ type job struct {
 	failures     int            // attempts that failed in this process
 	dead         error          // why it is to be a dead letter, if it is
 	deadFailures int            // how often that could not be stored
+	deadCut      deadCut        // what is left out when it is
 }
 
 // task is the typed part of a job.
