@@ -33,9 +33,9 @@ type settled struct {
 const (
 	// linger is how long an outcome may wait for others: a statement for each
 	// would cost more than the publishing.
-	linger = 5 * time.Millisecond
+	linger = 20 * time.Millisecond
 	// fullBatch is how many do not wait.
-	fullBatch = 256
+	fullBatch = 1000
 	// callTimeout bounds a call of the store that hangs.
 	callTimeout = 30 * time.Second
 )

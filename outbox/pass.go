@@ -56,8 +56,10 @@ const (
 	outagePace = 250 * time.Millisecond
 	// maxSkipped bounds the keys that a pass remembers.
 	maxSkipped = 200_000
-	// wakePace is the least time between two passes.
+	// wakePace is the least time between two passes, and busyPace while rows of
+	// the last one are not noted down: they would be read again.
 	wakePace = time.Millisecond
+	busyPace = 10 * time.Millisecond
 	// rowOverhead is about what a row takes in memory besides its payload.
 	rowOverhead = 512
 )
@@ -113,6 +115,9 @@ func (t *term) fetchAt(now time.Time) time.Time {
 		if p.woken {
 			at = p.lastRead.Add(wakePace)
 		}
+		if busy := p.lastRead.Add(busyPace); len(t.held) > 0 && busy.After(at) {
+			at = busy
+		}
 		if len(p.skipped) > 0 { // half the time at most
 			if rest := p.lastRead.Add(p.lastRead.Sub(p.began)); rest.After(at) {
 				at = rest
@@ -130,12 +135,12 @@ func (t *term) pollPause(now time.Time) time.Duration {
 	return min(max(now.Sub(t.pass.lastFound)/20, t.r.o.MinPoll), t.r.o.MaxPoll)
 }
 
-// fetch starts a read, if one is due.
-func (t *term) fetch(work context.Context, now time.Time) {
+// fetch starts a read, if one is due. It reports whether it is done already.
+func (t *term) fetch(work context.Context, now time.Time) (done bool) {
 	p := &t.pass
 	at := t.fetchAt(now)
 	if at.IsZero() || at.After(now) {
-		return
+		return false
 	}
 	if !p.reading {
 		p.began, p.admitted, p.after, p.horizon = now, 0, 0, Horizon{}
@@ -149,15 +154,21 @@ func (t *term) fetch(work context.Context, now time.Time) {
 	}
 	ask := p.long && p.horizon == Horizon{}
 	maxBytes := t.r.o.MaxBytes / 4
-	p.fetching = true
-	go func() {
+	bounded := func() (res fetched) {
 		ctx, cancel := context.WithTimeout(work, callTimeout)
 		defer cancel()
 		begun := time.Now()
-		res := read(ctx, t.r.store, q, ask, maxBytes)
+		res = read(ctx, t.r.store, q, ask, maxBytes)
 		res.took = time.Since(begun)
-		p.fetched <- res
-	}()
+		return res
+	}
+	if len(t.held) == 0 { // there is nothing else to do, and no time to lose
+		t.onFetched(bounded())
+		return true
+	}
+	p.fetching = true
+	go func() { p.fetched <- bounded() }()
+	return false
 }
 
 func read(ctx context.Context, s Store, q Query, ask bool, maxBytes int) (res fetched) {

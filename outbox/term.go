@@ -99,8 +99,7 @@ func (t *term) loop(work, life context.Context) {
 		now := time.Now()
 		t.settle(life, now)
 		t.spill()
-		t.fetch(work, now)
-		if more {
+		if t.fetch(work, now) || more {
 			t.poll()
 			continue
 		}

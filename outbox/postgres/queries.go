@@ -10,7 +10,7 @@ type queries struct {
 	version, lock                       string
 	insert, insertNotify, same          string
 	acquirable, acquire, renew, release string
-	horizon, pending                    string
+	horizon, pending, bounded           string
 	remove, keep, count                 string
 	park, wait, purge                   string
 	parked, fence                       string
@@ -23,6 +23,12 @@ func (q *queries) fill(text string) string { return q.names.Replace(text) }
 // insert, without its end.
 const insert = `INSERT INTO {{table}} (id, dedupe_id, key, subject, header, data, time)
 	VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`
+
+// pending, without its end. IN makes one list of the parked keys; with EXISTS
+// setting up the query takes twice the time.
+const pending = `SELECT seq, id, dedupe_id, key, subject, time, header, data,
+		key IN (SELECT p.key FROM {{table}} p WHERE p.state = 2 AND p.key <> '')
+	FROM {{table}} t WHERE state = 0 AND seq > $1`
 
 // settled, around a statement about the rows $2. The relay's row is locked by
 // its update, so that no other relay takes over in between.
@@ -67,12 +73,8 @@ func newQueries(o Options) queries {
 		{&q.release, `UPDATE {{relay}} SET expires_at = 'epoch' WHERE epoch = $1`},
 
 		{&q.horizon, `SELECT (SELECT coalesce(max(seq), 0) FROM {{table}} WHERE state = 0), generation FROM {{relay}}`},
-		{&q.pending, `SELECT seq, id, dedupe_id, key, subject, time, header, data,
-				key <> '' AND EXISTS (SELECT 1 FROM {{table}} p WHERE p.state = 2 AND p.key = t.key)
-			FROM {{table}} t
-			WHERE state = 0 AND seq > $1 AND seq <= $2
-				AND ($3::bigint = 0 OR $3 = (SELECT generation FROM {{relay}}))
-			ORDER BY seq LIMIT $4`},
+		{&q.pending, pending + ` ORDER BY seq LIMIT `},
+		{&q.bounded, pending + ` AND seq <= $2 AND $3 = (SELECT generation FROM {{relay}}) ORDER BY seq LIMIT $4`},
 
 		{&q.remove, settleBegin + `DELETE FROM {{table}}` + settleEnd},
 		{&q.keep, settleBegin + `UPDATE {{table}} SET state = 3, changed_at = clock_timestamp()` + settleEnd},

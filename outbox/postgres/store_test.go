@@ -10,13 +10,18 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/outbox"
 	"github.com/ducnguyen96/ticketing-common/outbox/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/outbox/postgres"
 	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) {
+	process.Dispatch(process.Roles{"nats": natsserver.Role()})
+	pgtest.Main(m)
+}
 
 // openDB opens a database by its URL.
 func openDB(t testing.TB, url string) *sql.DB {

@@ -5,13 +5,18 @@ import "strings"
 // now is the database's time in microseconds; its resolution is a millisecond.
 const now = `CAST((julianday('now')-2440587.5)*86400000000 AS INTEGER)`
 
+// pending, without its end.
+const pending = `SELECT seq, id, dedupe_id, key, subject, time, header, data,
+		key <> '' AND EXISTS (SELECT 1 FROM {{table}} p WHERE p.state = 2 AND p.key = t.key)
+	FROM {{table}} t WHERE state = 0 AND seq > ?`
+
 // queries is the SQL of one table.
 type queries struct {
 	names *strings.Replacer
 
 	version, lock, insert, same         string
 	acquirable, acquire, renew, release string
-	horizon, pending                    string
+	horizon, pending, bounded           string
 	count                               string
 	remove, keep, park, wait, purge     string
 	parked, requeue, discard, unwait    string
@@ -51,12 +56,9 @@ func newQueries(table string) queries {
 		{&q.release, `UPDATE {{relay}} SET expires_at = 0 WHERE epoch = ?`},
 
 		{&q.horizon, `SELECT (SELECT coalesce(max(seq), 0) FROM {{table}} WHERE state = 0), generation FROM {{relay}}`},
-		{&q.pending, `SELECT seq, id, dedupe_id, key, subject, time, header, data,
-				key <> '' AND EXISTS (SELECT 1 FROM {{table}} p WHERE p.state = 2 AND p.key = t.key)
-			FROM {{table}} t
-			WHERE state = 0 AND seq > ?1 AND seq <= ?2
-				AND (?3 = 0 OR ?3 = (SELECT generation FROM {{relay}}))
-			ORDER BY seq LIMIT ?4`},
+		{&q.pending, pending + ` ORDER BY seq LIMIT ?`},
+		{&q.bounded, pending + ` AND seq <= ? AND EXISTS (SELECT 1 FROM {{relay}} WHERE generation = ?)
+			ORDER BY seq LIMIT ?`},
 
 		{&q.count, `UPDATE {{relay}} SET published = published + ? WHERE epoch = ?`},
 		{&q.remove, `DELETE FROM {{table}} WHERE seq IN (SELECT value FROM json_each(?)) AND state = 0`},

@@ -25,7 +25,7 @@ func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (ep
 	case err != nil || !ok:
 		return 0, false, s.explain(err)
 	}
-	err = s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+	err = s.inTx(ctx, false, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx, s.q.acquire, holder, d.Microseconds()).Scan(&epoch)
 		if errors.Is(err, sql.ErrNoRows) {
 			ok, err = false, nil
@@ -37,7 +37,7 @@ func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (ep
 
 // Renew implements [outbox.Store].
 func (s *Store) Renew(ctx context.Context, epoch int64, d time.Duration) error {
-	return s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+	return s.inTx(ctx, false, func(tx *sql.Tx) error {
 		return fenced(tx.ExecContext(ctx, s.q.renew, d.Microseconds(), epoch))
 	})
 }
@@ -53,7 +53,7 @@ func fenced(res sql.Result, err error) error {
 
 // Release implements [outbox.Store].
 func (s *Store) Release(ctx context.Context, epoch int64) error {
-	return s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+	return s.inTx(ctx, false, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, s.q.release, epoch)
 		return err
 	})
@@ -68,7 +68,7 @@ func (s *Store) Horizon(ctx context.Context) (h outbox.Horizon, err error) {
 // Pending implements [outbox.Store].
 func (s *Store) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.Row, error] {
 	return func(yield func(outbox.Row, error) bool) {
-		rows, err := s.db.QueryContext(ctx, s.q.pending, q.After, q.Last(), q.Horizon.Generation, q.Limit)
+		rows, err := s.query(ctx, q)
 		if err != nil {
 			yield(outbox.Row{}, s.explain(err))
 			return
@@ -89,6 +89,17 @@ func (s *Store) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.Ro
 			yield(outbox.Row{}, err)
 		}
 	}
+}
+
+func (s *Store) query(ctx context.Context, q outbox.Query) (*sql.Rows, error) {
+	if q.Horizon != (outbox.Horizon{}) {
+		return s.db.QueryContext(ctx, s.q.bounded, q.After, q.Horizon.Last, q.Horizon.Generation, q.Limit)
+	}
+	stmt, err := s.pending.of(ctx, s.db, s.q.pending)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, q.After, q.Limit)
 }
 
 // columns are what rows are scanned into.
@@ -116,7 +127,7 @@ func (c *columns) scan(rows *sql.Rows, r *outbox.Row, more ...any) error {
 
 // Settle implements [outbox.Store].
 func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
-	return s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+	return s.inTx(ctx, false, func(tx *sql.Tx) error {
 		if err := fenced(tx.ExecContext(ctx, s.q.count, len(st.Sent), epoch)); err != nil {
 			return err
 		}
@@ -154,7 +165,7 @@ func list[T int64 | string](values []T) string {
 
 // Purge implements [outbox.Store].
 func (s *Store) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (n int, err error) {
-	err = s.inTx(ctx, s.q.lock, func(tx *sql.Tx) error {
+	err = s.inTx(ctx, false, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, epoch)
 		deleted, err := affected(res, err)
 		n = int(deleted)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ducnguyen96/ticketing-common"
@@ -38,6 +39,28 @@ type Store struct {
 	o       Options
 	q       queries
 	writing chan struct{} // the writer in this process
+
+	lock, pending prepared // the statements that latency depends on
+}
+
+// prepared is a statement that is compiled when it is first needed: compiling
+// takes SQLite longer than running it.
+type prepared struct {
+	mu   sync.Mutex
+	stmt *sql.Stmt
+}
+
+func (p *prepared) of(ctx context.Context, db *sql.DB, query string) (*sql.Stmt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stmt == nil {
+		stmt, err := db.PrepareContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		p.stmt = stmt
+	}
+	return p.stmt, nil
 }
 
 var _ outbox.Store = (*Store)(nil)
@@ -79,7 +102,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.db.QueryRowContext(ctx, s.q.version).Scan(&has); err == nil && has == version {
 		return nil // without waiting for a writer
 	}
-	err := s.inTx(ctx, "", func(tx *sql.Tx) error {
+	err := s.inTx(ctx, false, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, s.Schema())
 		return err
 	})
@@ -95,16 +118,16 @@ func (s *Store) Migrate(ctx context.Context) error {
 // If fn returns an error, InTx rolls back and returns it. fn must not call
 // InTx.
 func (s *Store) InTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	if err := s.inTx(ctx, s.q.lock, fn); err != nil {
+	if err := s.inTx(ctx, true, fn); err != nil {
 		return err
 	}
 	s.Wake()
 	return nil
 }
 
-// inTx runs fn in a transaction that begins with a statement that takes the
-// write lock, if there is one.
-func (s *Store) inTx(ctx context.Context, lock string, fn func(tx *sql.Tx) error) error {
+// inTx runs fn in a transaction, which takes the write lock first where fn's
+// first statement may be a read.
+func (s *Store) inTx(ctx context.Context, lock bool, fn func(tx *sql.Tx) error) error {
 	select {
 	case s.writing <- struct{}{}:
 		defer func() { <-s.writing }()
@@ -126,19 +149,26 @@ func (s *Store) inTx(ctx context.Context, lock string, fn func(tx *sql.Tx) error
 }
 
 // try reports also whether fn was called: then it must not be tried again.
-func (s *Store) try(ctx context.Context, lock string, fn func(tx *sql.Tx) error) (began bool, err error) {
+func (s *Store) try(ctx context.Context, lock bool, fn func(tx *sql.Tx) error) (began bool, err error) {
+	var stmt *sql.Stmt
+	if lock {
+		// Not in the transaction: it may be the only connection.
+		if stmt, err = s.lock.of(ctx, s.db, s.q.lock); err != nil {
+			return false, err
+		}
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
 	}
 	defer tx.Rollback() //nolint:errcheck // it may be committed, and if not, err says why
-	if lock != "" {
-		if _, err := tx.ExecContext(ctx, lock); err != nil {
+	if lock {
+		if _, err := tx.StmtContext(ctx, stmt).ExecContext(ctx); err != nil {
 			return false, err
 		}
 	}
 	if err := fn(tx); err != nil {
-		return lock != "", err
+		return lock, err
 	}
 	return true, tx.Commit()
 }

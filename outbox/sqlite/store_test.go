@@ -10,12 +10,17 @@ import (
 
 	"github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
+	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/outbox"
 	"github.com/ducnguyen96/ticketing-common/outbox/sqlite"
 	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	process.Dispatch(process.Roles{"nats": natsserver.Role()})
+	leaktest.Main(m)
+}
 
 const pragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)"
 
