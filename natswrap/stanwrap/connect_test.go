@@ -61,6 +61,15 @@ func TestConnectSaysThatTheClientIDIsInUseAndLeavesItsOwnerAlone(t *testing.T) {
 	if text := errText(err); !strings.Contains(text, `"client"`) || !strings.Contains(text, "in use") {
 		t.Errorf("error %q does not say that the client id is in use", text)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = stanwrap.Connect(ctx, stanwrap.Config{
+		URLs: []string{s.URL()}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: quiet,
+	})
+	is(t, err, context.DeadlineExceeded)
+	if text := errText(err); !strings.Contains(text, "in use") {
+		t.Errorf("error %q does not say why it waited until its context ended", text)
+	}
 	send(t, first, "{}")
 }
 

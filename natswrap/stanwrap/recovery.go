@@ -86,11 +86,18 @@ const (
 func (c *Client) register(ctx context.Context, p persistence) (*session, error) {
 	var inUse time.Time // since when
 	refusals := 0       // of our credentials, in a row
+	var last error
 	for attempt := 0; ; attempt++ {
 		s, err := c.openSession(ctx, p == once)
-		if err == nil || ctx.Err() != nil {
-			return s, err
+		switch {
+		case err == nil:
+			return s, nil
+		case ctx.Err() != nil && last != nil:
+			return nil, fmt.Errorf("%w, after: %w", err, last)
+		case ctx.Err() != nil:
+			return nil, err
 		}
+		last = err
 		switch {
 		case errors.Is(err, errClientIDInUse):
 			refusals = 0
@@ -118,7 +125,7 @@ func (c *Client) register(ctx context.Context, p persistence) (*session, error) 
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, fmt.Errorf("%w, after: %w", context.Cause(ctx), last)
 		}
 	}
 }
