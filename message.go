@@ -95,11 +95,18 @@ func (jsonCodec) Unmarshal(data []byte, v any) error {
 	if len(data) < 16 && bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
 		return errNull // json would leave v as it is and call that a success
 	}
-	err := json.Unmarshal(data, v)
+	if err := json.Unmarshal(data, v); err != nil {
+		return withoutValue(err)
+	}
+	return nil
+}
+
+// withoutValue drops from a decoding error what it quotes: a number of any
+// length, which is payload.
+func withoutValue(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		// "number" and the whole literal, of any length, which is payload.
-		wrong.Value, _, _ = strings.Cut(wrong.Value, " ")
+		wrong.Value, _, _ = strings.Cut(wrong.Value, " ") // "number 100..."
 	}
 	return err
 }
