@@ -22,6 +22,7 @@ type pass struct {
 	after    int64
 	began    time.Time
 	admitted int
+	reads    int
 
 	// Rows that wait for a stalled subject and for which there is no place.
 	// Later ones of their keys must not overtake them in this pass.
@@ -143,7 +144,7 @@ func (t *term) fetch(work context.Context, now time.Time) (done bool) {
 		return false
 	}
 	if !p.reading {
-		p.began, p.admitted, p.after, p.horizon = now, 0, 0, Horizon{}
+		p.began, p.admitted, p.reads, p.after, p.horizon = now, 0, 0, 0, Horizon{}
 		p.woken = false
 		clear(p.skipped)
 		p.seed = maphash.MakeSeed()
@@ -203,6 +204,7 @@ func (t *term) onFetched(res fetched) {
 	p, now := &t.pass, time.Now()
 	p.fetching = false
 	p.lastRead, p.took = now, res.took
+	p.reads++
 	if res.err != nil {
 		p.failures++
 		p.notBefore = now.Add(backoff(t.r.o.Backoff, t.r.o.MaxBackoff, p.failures))
@@ -241,11 +243,10 @@ func (t *term) advancePass(res fetched, now time.Time) {
 		}
 	default:
 		p.reading = false
-		if p.long {
-			// What has come since may be found by a single read.
-			p.long = false
+		if p.long { // what has come since has not been looked at
 			p.woken = p.woken || p.admitted > 0
 		}
+		p.long = p.reads > 1 // one read may do for the next
 	}
 }
 

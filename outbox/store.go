@@ -46,10 +46,10 @@ type Store interface {
 
 	// Horizon returns the bound of a pass that takes more than one Pending.
 	Horizon(ctx context.Context) (Horizon, error)
-	// Pending reads pending rows in the order of their sequence numbers. It
-	// reads from one snapshot: if it has a row, it has every pending row
-	// within the query's bounds whose transaction had committed when that
-	// row's sequence number was drawn. An error ends the sequence.
+	// Pending reads pending rows in the order of their sequence numbers. If
+	// it has a row, it has every pending row within the query's bounds whose
+	// transaction had committed when that row's sequence number was drawn. An
+	// error ends the sequence.
 	Pending(ctx context.Context, q Query) iter.Seq2[Row, error]
 	// Settle notes down what became of pending rows, all of it or nothing. A
 	// row that is not pending any more is left alone. The error matches

@@ -102,7 +102,8 @@ func database(s *postgres.Store, db *sql.DB, pool *pgxpool.Pool) *outbench.DB {
 				return err
 			}
 			_, err = pool.Exec(context.Background(), `INSERT INTO outbox (id, key, subject, data, time)
-				SELECT gen_random_uuid()::text, 'key' || i % $2, 'bench:event', $3, now() FROM generate_series(1, $1) i`, n, keys, e)
+				SELECT $4::text || to_char(i, 'FM00000000'), 'key' || i % $2, 'bench:event', $3, now() FROM generate_series(1, $1) i`,
+				n, keys, e, uuid.Must(uuid.NewV7()).String())
 			return err
 		},
 		Select: func(ctx context.Context, limit int) ([]outbench.Row, error) {

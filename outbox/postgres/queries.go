@@ -10,7 +10,7 @@ type queries struct {
 	version, lock                       string
 	insert, insertNotify, same          string
 	acquirable, acquire, renew, release string
-	horizon, pending, bounded           string
+	horizon, pending, first, window     string
 	remove, keep, count                 string
 	park, wait, purge                   string
 	parked, fence                       string
@@ -74,7 +74,8 @@ func newQueries(o Options) queries {
 
 		{&q.horizon, `SELECT (SELECT coalesce(max(seq), 0) FROM {{table}} WHERE state = 0), generation FROM {{relay}}`},
 		{&q.pending, pending + ` ORDER BY seq LIMIT `},
-		{&q.bounded, pending + ` AND seq <= $2 AND $3 = (SELECT generation FROM {{relay}}) ORDER BY seq LIMIT $4`},
+		{&q.first, `SELECT min(seq) FROM {{table}} WHERE state = 0 AND seq > $1`},
+		{&q.window, pending + ` AND seq <= $2 AND $3 = (SELECT generation FROM {{relay}}) ORDER BY seq`},
 
 		{&q.remove, settleBegin + `DELETE FROM {{table}}` + settleEnd},
 		{&q.keep, settleBegin + `UPDATE {{table}} SET state = 3, changed_at = clock_timestamp()` + settleEnd},

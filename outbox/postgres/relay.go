@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"iter"
-	"math/bits"
 	"strconv"
 	"time"
 
@@ -54,43 +52,6 @@ func (s *Store) Release(ctx context.Context, epoch int64) error {
 func (s *Store) Horizon(ctx context.Context) (h outbox.Horizon, err error) {
 	err = s.db.QueryRowContext(ctx, s.q.horizon).Scan(&h.Last, &h.Generation)
 	return h, explain(err)
-}
-
-// Pending implements [outbox.Store].
-func (s *Store) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.Row, error] {
-	return func(yield func(outbox.Row, error) bool) {
-		rows, err := s.query(ctx, q)
-		if err != nil {
-			yield(outbox.Row{}, explain(err))
-			return
-		}
-		defer rows.Close()
-		var c columns
-		for n := 0; n < q.Limit && rows.Next(); n++ {
-			var r outbox.Row
-			if err := c.scan(rows, &r, &r.Blocked); err != nil {
-				yield(r, err)
-				return
-			}
-			if !yield(r, nil) {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(outbox.Row{}, err)
-		}
-	}
-}
-
-// query reads at least what q asks for. Polling has no limit as a parameter:
-// PostgreSQL would believe in a tenth of the table, and plan each poll anew
-// because of that. A power of two makes few statements.
-func (s *Store) query(ctx context.Context, q outbox.Query) (*sql.Rows, error) {
-	if q.Horizon != (outbox.Horizon{}) {
-		return s.db.QueryContext(ctx, s.q.bounded, q.After, q.Horizon.Last, q.Horizon.Generation, q.Limit)
-	}
-	limit := uint64(1) << bits.Len64(uint64(max(q.Limit-1, 0)))
-	return s.db.QueryContext(ctx, s.q.pending+strconv.FormatUint(limit, 10), q.After)
 }
 
 // columns are what rows are scanned into.

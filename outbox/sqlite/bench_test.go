@@ -107,7 +107,7 @@ func database(s *sqlite.Store, db, hand *sql.DB) *outbench.DB {
 			}
 			_, err = hand.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 				INSERT INTO outbox (id, key, subject, data, time, created_at)
-				SELECT hex(randomblob(16)), 'key' || (i % ?), 'bench:event', ?, 0, 0 FROM n`, n, keys, e)
+				SELECT ? || printf('%08d', i), 'key' || (i % ?), 'bench:event', ?, 0, 0 FROM n`, n, uuid.Must(uuid.NewV7()).String(), keys, e)
 			return err
 		},
 		Select: func(ctx context.Context, limit int) ([]outbench.Row, error) {
