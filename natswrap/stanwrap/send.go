@@ -158,8 +158,8 @@ type request struct {
 	o        *outbound
 	m        *ticketing.Message
 	done     func(error)
-	admitted chan struct{} // where it has to wait for a place
-	sess     *session
+	admitted chan struct{}           // where it has to wait for a place
+	sess     atomic.Pointer[session] // once it is sending
 	state    atomic.Uint32
 
 	prev, next *request // in the window
@@ -198,7 +198,7 @@ func (r *request) failed(err error, explain func(*ticketing.Message, error, erro
 	}
 	lost, outcome := explain(r.m, err, gone)
 	if lost { // before the outcome: who hears it and tries again is not to meet the same session
-		r.o.c.lose(r.sess, err)
+		r.o.c.lose(r.sess.Load(), err)
 	}
 	r.finish(outcome)
 }
@@ -224,9 +224,10 @@ func (o *outbound) publish(r *request) {
 		r.finish(notSent(r.m, err))
 		return
 	}
-	r.sess = o.c.session()
+	s := o.c.session()
+	r.sess.Store(s)
 	o.current.Store(r)
-	_, err := r.sess.conn.PublishAsync(string(r.m.Subject), r.m.Data, r.acked)
+	_, err := s.conn.PublishAsync(string(r.m.Subject), r.m.Data, r.acked)
 	o.current.Store(nil)
 	if err != nil {
 		r.failed(err, explainPublish)
@@ -242,10 +243,10 @@ func (o *outbound) failQueued(err error) {
 	}
 }
 
-// failSent fails what stan.go has, when the connection is lost: the
+// failSent fails what was given to a session whose connection is lost: the
 // acknowledgement that may have been under way comes no more.
-func (o *outbound) failSent(err error) {
-	for _, r := range o.window.find(func(r *request) bool { return r.state.Load() == sending }) {
+func (o *outbound) failSent(s *session, err error) {
+	for _, r := range o.window.find(func(r *request) bool { return r.state.Load() == sending && r.sess.Load() == s }) {
 		r.finish(unknown(r.m, err))
 	}
 }

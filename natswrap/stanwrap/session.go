@@ -98,8 +98,10 @@ func (c *Client) openSession(ctx context.Context, leave bool) (*session, error) 
 	s.state = &natsconn.State{
 		OnDisconnect: func(error) {
 			c.relink(s)
-			c.out.failQueued(errDisconnected)
-			c.out.failSent(errConnectionLost)
+			if s.alive() { // otherwise lose sees to it
+				c.out.failQueued(errDisconnected)
+				c.out.failSent(s, errConnectionLost)
+			}
 		},
 		OnReconnect: func() {
 			if s == c.session() {
