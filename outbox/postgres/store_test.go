@@ -13,13 +13,23 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/crashtest"
 	"github.com/ducnguyen96/ticketing-common/outbox/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/outbox/postgres"
 	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
 )
 
 func TestMain(m *testing.M) {
-	process.Dispatch(process.Roles{"nats": natsserver.Role()})
+	process.Dispatch(process.Roles{
+		"nats": natsserver.Role(),
+		"relay": crashtest.Relay(func(ctx context.Context, url string) (outbox.Store, error) {
+			db, err := sql.Open("pgx", url)
+			if err != nil {
+				return nil, err
+			}
+			return postgres.New(db, nil)
+		}),
+	})
 	pgtest.Main(m)
 }
 

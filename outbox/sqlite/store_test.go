@@ -13,12 +13,23 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/crashtest"
 	"github.com/ducnguyen96/ticketing-common/outbox/sqlite"
 	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
 )
 
 func TestMain(m *testing.M) {
-	process.Dispatch(process.Roles{"nats": natsserver.Role()})
+	process.Dispatch(process.Roles{
+		"nats": natsserver.Role(),
+		"relay": crashtest.Relay(func(ctx context.Context, path string) (outbox.Store, error) {
+			db, err := sql.Open("sqlite", path+pragmas)
+			if err != nil {
+				return nil, err
+			}
+			return sqlite.New(db, nil)
+		}),
+		"writer": writer,
+	})
 	leaktest.Main(m)
 }
 

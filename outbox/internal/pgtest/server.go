@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,22 +35,32 @@ func (s *Server) URL() string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 }
 
-var errNoBinaries = errors.New("neither PATH nor /usr/lib/postgresql has initdb and postgres")
+var errNoBinaries = errors.New("neither PATH nor /usr/lib/postgresql has initdb")
 
-// Binary finds a program of the PostgreSQL server.
-func Binary(name string) (string, error) {
-	if path, err := exec.LookPath(name); err == nil {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			return real, nil
-		}
-		return path, nil
+// binaries is the directory of the server's programs, and of those of its
+// version.
+var binaries = sync.OnceValues(func() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		path, err = filepath.EvalSymlinks(path)
+		return filepath.Dir(path), err
 	}
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // where Debian has it
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // where Debian has it
 	if len(found) == 0 {
 		return "", errNoBinaries
 	}
 	slices.Sort(found)
-	return found[len(found)-1], nil
+	return filepath.Dir(found[len(found)-1]), nil
+})
+
+// Binary finds a program of the PostgreSQL server's version.
+func Binary(name string) (string, error) {
+	dir, err := binaries()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
+	_, err = os.Stat(path)
+	return path, err
 }
 
 const startTimeout = time.Minute

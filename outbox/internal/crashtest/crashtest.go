@@ -1,0 +1,310 @@
+// Package crashtest does to relays in processes of their own what happens to
+// processes: SIGKILL and SIGSTOP. The broker is a real JetStream server.
+package crashtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natstest/process"
+	"github.com/ducnguyen96/ticketing-common/natswrap"
+	"github.com/ducnguyen96/ticketing-common/outbox"
+)
+
+const (
+	subject = ticketing.SubjectTicketCreated
+	lease   = time.Second
+	window  = 64
+	keys    = 20
+)
+
+// Relay is the role of a child that runs a relay over the store that open
+// opens with a name.
+func Relay(open func(ctx context.Context, name string) (outbox.Store, error)) process.Role {
+	return func(ctx context.Context) error {
+		store, err := open(ctx, os.Getenv("STORE"))
+		if err != nil {
+			return err
+		}
+		client, err := connect(ctx, os.Getenv("NATS"), "child")
+		if err != nil {
+			return err
+		}
+		defer client.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the child ends
+		if n, _ := strconv.Atoi(os.Getenv("SETTLE")); n > 0 {
+			store = &stuck{Store: store, settle: n}
+		}
+		process.Ready(ctx, "")
+		return relay(store, client).Run(ctx)
+	}
+}
+
+// stuck cannot note down any more after a number of times.
+type stuck struct {
+	outbox.Store
+	settle int
+}
+
+func (s *stuck) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
+	if s.settle--; s.settle < 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.Store.Settle(ctx, epoch, st)
+}
+
+func connect(ctx context.Context, url, id string) (*natswrap.Client, error) {
+	return natswrap.Connect(ctx, natswrap.Config{URLs: []string{url}, ClientID: id, VerifyOnly: true, Subjects: []ticketing.Subject{subject}})
+}
+
+func relay(s outbox.Store, to ticketing.Sender) *outbox.Relay {
+	return outbox.NewRelay(s, to, &outbox.RelayOptions{
+		Lease: lease, Window: window,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+}
+
+// Harness is an outbox, which other processes open by a name.
+type Harness struct {
+	Role, Name string
+	Store      outbox.Store
+	// Add commits events in one transaction.
+	Add func(ctx context.Context, messages []*ticketing.Message) error
+}
+
+type test struct {
+	*testing.T
+	Harness
+	url    string
+	stream jetstream.Stream
+	n      int
+}
+
+// start makes a broker that forgets what it deduplicates by soon, so that
+// what is published twice is seen.
+func start(t *testing.T, h Harness, duplicates time.Duration) *test {
+	s := natsserver.Run(t)
+	nc, err := nats.Connect(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "TICKETING", Subjects: []string{string(subject)}, Duplicates: duplicates})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &test{T: t, Harness: h, url: s.URL(), stream: stream}
+}
+
+func (t *test) child(vars ...string) (*process.Process, *output) {
+	t.Helper()
+	out := new(output)
+	vars = append(vars, "STORE="+t.Harness.Name, "NATS="+t.url)
+	return process.Run(t.T, t.Role, process.Env(vars...), process.Output(out)), out
+}
+
+// output is what a child wrote.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) has(text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.Contains(o.buf.String(), text)
+}
+
+// own runs a relay in this process until the test ends.
+func (t *test) own() {
+	t.Helper()
+	client, err := connect(t.Context(), t.url, "own")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- relay(t.Store, client).Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ended, client.Close(context.Background())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (t *test) add(n int) {
+	t.Helper()
+	var batch []*ticketing.Message
+	for range n {
+		batch = append(batch, &ticketing.Message{
+			ID: fmt.Sprint("e", t.n), Key: fmt.Sprint("key", t.n%keys), Subject: subject, Time: time.Now(), Data: []byte("{}"),
+		})
+		t.n++
+	}
+	if err := t.Add(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (t *test) eventually(what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(time.Minute); !ok(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("not within a minute: " + what)
+		}
+	}
+}
+
+func (t *test) stored() int {
+	info, err := t.stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(info.State.Msgs)
+}
+
+func (t *test) drained() {
+	t.Helper()
+	t.eventually("the table is empty", func() bool {
+		st, err := t.Store.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Pending+st.Parked+st.Waiting == 0
+	})
+}
+
+// check reads the stream: every event is there, those of each key in order,
+// and returns how many are there more than once.
+func (t *test) check() (again int) {
+	t.Helper()
+	consumer, err := t.stream.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	next := make(map[int]int)
+	for left := t.stored(); left > 0; {
+		batch, err := consumer.Fetch(min(left, 1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m := range batch.Messages() {
+			left--
+			id := m.Headers().Get(ticketing.HeaderID)
+			if seen[id] {
+				again++
+				continue
+			}
+			seen[id] = true
+			n, err := strconv.Atoi(strings.TrimPrefix(id, "e"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := n%keys + next[n%keys]*keys; n != want {
+				t.Errorf("e%d was published when e%d was due", n, want)
+			}
+			next[n%keys]++
+		}
+		if err := batch.Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(seen) != t.n {
+		t.Errorf("%d events were published, %d committed", len(seen), t.n)
+	}
+	return again
+}
+
+// Run runs the tests; open is called for each.
+func Run(t *testing.T, open func(t *testing.T) Harness) {
+	t.Run("KilledBetweenPublishAndBookkeeping", func(t *testing.T) {
+		x := start(t, open(t), 2*time.Minute)
+		x.add(2000)
+		child, _ := x.child("SETTLE=1")
+		// More are stored than were noted down, and it is stuck.
+		x.eventually("the child has published", func() bool {
+			st, err := x.Store.Stats(t.Context())
+			return err == nil && st.Published > 0 && x.stored() > int(st.Published)
+		})
+		child.Kill()
+		st, err := x.Store.Stats(t.Context())
+		if err != nil || int(st.Pending) <= x.n-x.stored() {
+			t.Fatalf("%d are pending and %d of %d published: nothing is in between, %v", st.Pending, x.stored(), x.n, err)
+		}
+		x.own()
+		x.drained()
+		if again := x.check(); again != 0 {
+			t.Errorf("%d events are there twice, though the stream deduplicates", again)
+		}
+	})
+	t.Run("KilledUnderLoad", func(t *testing.T) {
+		x := start(t, open(t), 2*time.Minute)
+		child, _ := x.child()
+		for range 3 {
+			before := x.stored()
+			x.add(1000)
+			x.eventually("some are published", func() bool { return x.stored() > before+100 })
+			if err := child.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x.drained()
+		x.check()
+	})
+	t.Run("SuspendedBeyondItsLease", func(t *testing.T) {
+		x := start(t, open(t), 100*time.Millisecond)
+		x.add(10_000)
+		child, out := x.child()
+		x.eventually("the child publishes", func() bool { return x.stored() > 500 })
+		if err := child.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		at := x.stored()
+		if at > 9000 {
+			t.Skip("the child was too quick to be caught")
+		}
+		x.own()
+		x.drained()
+		before := x.check() // what was not noted down when it was suspended
+		if err := child.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		x.eventually("the child finds out", func() bool { return out.has("lost its lease") })
+		x.add(100)
+		x.drained()
+		// What is in the child's hands, and in its socket, may still come.
+		if again := x.check() - before; again > window {
+			t.Errorf("a relay without a lease published %d events, want at most what was in flight", again)
+		}
+	})
+}

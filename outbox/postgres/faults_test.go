@@ -1,0 +1,414 @@
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natstest"
+	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/crashtest"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/pgtest"
+	"github.com/ducnguyen96/ticketing-common/outbox/postgres"
+)
+
+func message(id, key string) *ticketing.Message {
+	return &ticketing.Message{ID: id, Key: key, Subject: ticketing.SubjectTicketCreated, Time: time.Now(), Data: []byte("{}")}
+}
+
+func send(ctx context.Context, s ticketing.Sender, m *ticketing.Message) (err error) {
+	s.Send(ctx, m, func(e error) { err = e })
+	return err
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(time.Minute); !ok(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("not within a minute: " + what)
+		}
+	}
+}
+
+// run runs a relay to a recorder until the test ends, or stop is called.
+func run(t *testing.T, s *postgres.Store, opts *outbox.RelayOptions) (rec *natstest.Recorder, stop func()) {
+	t.Helper()
+	rec = new(natstest.Recorder)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := outbox.NewRelay(s, rec, opts).Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	stop = func() { cancel(); wg.Wait() }
+	t.Cleanup(stop)
+	return rec, stop
+}
+
+// add commits events e<from> and so on, in order, of one key.
+func add(t *testing.T, s *postgres.Store, from, n int) {
+	t.Helper()
+	err := outbox.InTx(t.Context(), s, func(tx *sql.Tx) error {
+		for i := from; i < from+n; i++ {
+			if err := send(t.Context(), s.Tx(tx), message(fmt.Sprint("e", i), "k")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantAll waits for the events e0 to e<n-1> and checks their order.
+func wantAll(t *testing.T, rec *natstest.Recorder, n int) {
+	t.Helper()
+	first := func() (ids []string) {
+		seen := make(map[string]bool)
+		for _, m := range rec.Messages() {
+			if !seen[m.ID] {
+				seen[m.ID] = true
+				ids = append(ids, m.ID)
+			}
+		}
+		return ids
+	}
+	eventually(t, fmt.Sprint(n, " events are published"), func() bool { return len(first()) >= n })
+	for i, id := range first() {
+		if id != fmt.Sprint("e", i) {
+			t.Fatalf("event %d is %s", i, id)
+		}
+	}
+}
+
+func TestRelayProcessesThatCrash(t *testing.T) {
+	crashtest.Run(t, func(t *testing.T) crashtest.Harness {
+		_, url := pgtest.Schema(t, pgtest.URL(t))
+		s := open(t, url, nil)
+		return crashtest.Harness{
+			Role: "relay", Name: url, Store: s,
+			Add: func(ctx context.Context, messages []*ticketing.Message) error {
+				return outbox.InTx(ctx, s, func(tx *sql.Tx) error {
+					for _, m := range messages {
+						if err := send(ctx, s.Tx(tx), m); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			},
+		}
+	})
+}
+
+func TestTheConnectionsAreTerminated(t *testing.T) {
+	_, url := pgtest.Schema(t, pgtest.URL(t))
+	url = pgtest.With(url, "application_name", "terminated")
+	s := open(t, url, nil)
+	rec, _ := run(t, s, &outbox.RelayOptions{Lease: 300 * time.Millisecond})
+	for i := range 10 {
+		add(t, open(t, pgtest.With(url, "application_name", "writer"), nil), i*20, 20)
+		pgtest.Exec(t, pgtest.URL(t), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'terminated'`)
+	}
+	wantAll(t, rec, 200)
+}
+
+func TestALongTransactionInAnotherDatabaseHoldsNothingUp(t *testing.T) {
+	server := pgtest.URL(t)
+	name := "other_" + strings.ToLower(fmt.Sprintf("%x", time.Now().UnixNano()))
+	pgtest.Exec(t, server, `CREATE DATABASE `+name)
+	t.Cleanup(func() { pgtest.Exec(t, server, `DROP DATABASE `+name) })
+	config, err := pgx.ParseConfig(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Database = name
+	other, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background()) //nolint:errcheck // the test is over
+	if _, err := other.Exec(t.Context(), `BEGIN; CREATE TABLE t (i int); SELECT pg_current_xact_id()`); err != nil {
+		t.Fatal(err)
+	}
+	_, url := pgtest.Schema(t, server)
+	s := open(t, url, nil)
+	rec, _ := run(t, s, nil)
+	add(t, s, 0, 100)
+	wantAll(t, rec, 100)
+}
+
+func TestTheDatabaseRestarts(t *testing.T) {
+	server := pgtest.New(t)
+	s := open(t, server.URL(), nil)
+	rec, _ := run(t, s, &outbox.RelayOptions{Lease: time.Second})
+	for i := range 3 {
+		add(t, s, i*50, 50)
+		server.Stop()
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantAll(t, rec, 150)
+}
+
+func TestTheDatabaseTurnsReadOnly(t *testing.T) {
+	server := pgtest.New(t)
+	s := open(t, server.URL(), nil)
+	add(t, s, 0, 50)
+	readOnly := func(on string) {
+		pgtest.Exec(t, pgtest.With(server.URL(), "default_transaction_read_only", "off"), `ALTER SYSTEM SET default_transaction_read_only = `+on)
+		pgtest.Exec(t, server.URL(), `SELECT pg_reload_conf()`)
+		eventually(t, "the setting works", func() bool {
+			var is string
+			err := openDB(t, server.URL()).QueryRow(`SHOW default_transaction_read_only`).Scan(&is)
+			return err == nil && is == on
+		})
+	}
+	readOnly("on")
+	if err := outbox.InTx(t.Context(), s, func(tx *sql.Tx) error { return send(t.Context(), s.Tx(tx), message("no", "k")) }); !errors.Is(err, ticketing.ErrNotSent) {
+		t.Errorf("an event in a database that is read-only: %v, want not sent", err)
+	}
+	rec, _ := run(t, s, &outbox.RelayOptions{Lease: 300 * time.Millisecond})
+	readOnly("off")
+	wantAll(t, rec, 50)
+	add(t, s, 50, 50)
+	wantAll(t, rec, 100)
+}
+
+func TestTheDatabaseRunsOutOfConnections(t *testing.T) {
+	server := pgtest.New(t, "max_connections=8", "superuser_reserved_connections=0")
+	s := open(t, server.URL(), nil)
+	add(t, s, 0, 50)
+	rec, _ := run(t, s, &outbox.RelayOptions{Lease: 300 * time.Millisecond})
+	wantAll(t, rec, 50)
+	// Others take what they can get, and what the relay lets go of.
+	var hogs []*pgx.Conn
+	for full := 0; full < 3; {
+		conn, err := pgx.Connect(t.Context(), server.URL())
+		if err != nil {
+			full++
+			continue
+		}
+		hogs = append(hogs, conn)
+	}
+	if _, err := hogs[0].Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE backend_type = 'client backend' AND query NOT LIKE '%pg_terminate%' AND query <> ''`); err != nil {
+		t.Fatal(err)
+	}
+	for full := 0; full < 3; {
+		conn, err := pgx.Connect(t.Context(), server.URL())
+		if err != nil {
+			full++
+			continue
+		}
+		hogs = append(hogs, conn)
+	}
+	for _, conn := range hogs {
+		if err := conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	add(t, s, 50, 50)
+	wantAll(t, rec, 100)
+}
+
+func TestADumpIsRestoredIntoANewCluster(t *testing.T) {
+	var programs [2]string
+	for i, name := range []string{"pg_dump", "psql"} {
+		path, err := pgtest.Binary(name)
+		if err != nil {
+			t.Skip(name + " is missing")
+		}
+		programs[i] = path
+	}
+	old := pgtest.New(t)
+	s := open(t, old.URL(), nil)
+	// The old cluster is far ahead in what a cluster counts.
+	add(t, s, 0, 20)
+	rec, stop := run(t, s, nil)
+	wantAll(t, rec, 20)
+	stop()
+	for i := range 100 {
+		add(t, s, 20+i, 1)
+	}
+	dump, err := exec.Command(programs[0], old.URL()).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := pgtest.New(t)
+	restore := exec.Command(programs[1], "-q", "-v", "ON_ERROR_STOP=1", fresh.URL())
+	restore.Stdin = bytes.NewReader(dump)
+	if out, err := restore.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s = open(t, fresh.URL(), nil)
+	add(t, s, 120, 10)
+	again, _ := run(t, s, nil)
+	eventually(t, "all are published", func() bool { return len(again.Messages()) == 110 })
+	for i, m := range again.Messages() {
+		if m.ID != fmt.Sprint("e", 20+i) {
+			t.Fatalf("event %d is %s", i, m.ID)
+		}
+	}
+}
+
+// The clock of the database is an hour ahead of the application's.
+func TestTheDatabasesClockIsAnHourOff(t *testing.T) {
+	schema, url := pgtest.Schema(t, pgtest.URL(t))
+	pgtest.Exec(t, url, `CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+		AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$`)
+	s := open(t, pgtest.With(pgtest.URL(t), "search_path", schema+",pg_catalog"), nil)
+	rec, stop := run(t, s, &outbox.RelayOptions{Lease: 300 * time.Millisecond})
+	add(t, s, 0, 10)
+	wantAll(t, rec, 10)
+	other, _ := run(t, s, nil) // stands by
+	add(t, s, 10, 10)
+	wantAll(t, rec, 20)
+	if st, err := s.Stats(t.Context()); err != nil || st.Lease <= 0 || st.Lease > time.Second {
+		t.Errorf("the lease lasts %v, %v", st.Lease, err)
+	}
+	stop()
+	add(t, s, 20, 1)
+	eventually(t, "the other takes over", func() bool { return len(other.Messages()) == 1 })
+}
+
+func TestKeysAreLockedUntilTheTransactionEnds(t *testing.T) {
+	_, url := pgtest.Schema(t, pgtest.URL(t))
+	s := open(t, url, &postgres.Options{LockKeys: true})
+	db := openDB(t, url)
+	first, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := send(t.Context(), s.Tx(first), message("first", "k")); err != nil {
+		t.Fatal(err)
+	}
+	second := make(chan error, 1)
+	go func() {
+		second <- outbox.InTx(t.Context(), s, func(tx *sql.Tx) error { return send(t.Context(), s.Tx(tx), message("second", "k")) })
+	}()
+	if err := outbox.InTx(t.Context(), s, func(tx *sql.Tx) error { return send(t.Context(), s.Tx(tx), message("other", "l")) }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-second:
+		t.Errorf("a second transaction of the key was let in: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := first.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-second; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestANotificationWakesTheRelay(t *testing.T) {
+	schema, url := pgtest.Schema(t, pgtest.URL(t))
+	opts := &postgres.Options{Schema: schema, Notify: true}
+	s := open(t, url, opts)
+	rec, _ := run(t, s, &outbox.RelayOptions{
+		MinPoll: time.Hour, MaxPoll: time.Hour,
+		Listen: postgres.Listen(s, func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, url) }),
+	})
+	eventually(t, "it listens", func() bool {
+		var n int
+		err := openDB(t, url).QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE $1`, "%"+schema+"%").Scan(&n)
+		return err == nil && n == 1
+	})
+	add(t, open(t, url, opts), 0, 1) // which wakes nobody in this process
+	wantAll(t, rec, 1)
+}
+
+func TestRunSaysThatTheTablesAreMissing(t *testing.T) {
+	_, url := pgtest.Schema(t, pgtest.URL(t))
+	s, err := postgres.New(openDB(t, url), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := outbox.NewRelay(s, new(natstest.Recorder), nil).Run(t.Context()); !errors.Is(err, outbox.ErrNotMigrated) {
+		t.Errorf("Run: %v, want ErrNotMigrated", err)
+	}
+	err = outbox.InTx(t.Context(), s, func(tx *sql.Tx) error { return send(t.Context(), s.Tx(tx), message("a", "k")) })
+	if !errors.Is(err, outbox.ErrNotMigrated) {
+		t.Errorf("an event: %v, want ErrNotMigrated", err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := openDB(t, url).Exec(s.Schema()); err != nil {
+		t.Errorf("the schema is not idempotent: %v", err)
+	}
+}
+
+func TestNamesAreChecked(t *testing.T) {
+	db := openDB(t, "postgres://127.0.0.1:1/none")
+	for _, opts := range []*postgres.Options{{Table: `a"b`}, {Table: "a.b"}, {Schema: "A"}, {Schema: strings.Repeat("a", 41)}, {Table: "a;b"}} {
+		if _, err := postgres.New(db, opts); err == nil {
+			t.Errorf("%+v was accepted", opts)
+		}
+	}
+	if _, err := postgres.New(nil, nil); err == nil {
+		t.Error("no database was accepted")
+	}
+}
+
+func TestALongBacklogIsReadByItsIndex(t *testing.T) {
+	_, url := pgtest.Schema(t, pgtest.URL(t))
+	s := open(t, url, nil)
+	pgtest.Exec(t, url, `ANALYZE outbox; INSERT INTO outbox (id, key, subject, time, data)
+		SELECT i, i % 1000, 'ticket:created', now(), '{}' FROM generate_series(1, 100000) i`)
+	h, err := s.Horizon(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := readTuples(t, url)
+	n := 0
+	for _, err := range s.Pending(t.Context(), outbox.Query{After: 1000, Horizon: h, Limit: 1000}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 1000 {
+		t.Fatalf("%d rows", n)
+	}
+	eventually(t, "the reading is counted", func() bool { return readTuples(t, url) > before })
+	if read := readTuples(t, url) - before; read > 3000 {
+		t.Errorf("%d rows were read for 1000", read)
+	}
+}
+
+// readTuples is how many rows of the table were read, by whatever plan.
+func readTuples(t *testing.T, url string) (n int) {
+	t.Helper()
+	err := openDB(t, url).QueryRow(`SELECT seq_tup_read + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes i WHERE i.relid = t.relid)
+		FROM pg_stat_user_tables t WHERE relid = 'outbox'::regclass`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
