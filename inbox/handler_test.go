@@ -295,3 +295,39 @@ func TestEffectsHappenOnceWhateverTheBrokerRedelivers(t *testing.T) {
 		}
 	})
 }
+
+// Write skew: each reads what the other writes, and the conflict may come to
+// light with the commit only.
+func TestAConflictThatTheCommitFindsIsRunAgain(t *testing.T) {
+	for name, open := range map[string]func(testing.TB) *harness{"postgres": openPostgres, "pgx": openPgx} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t)
+			var meet sync.WaitGroup // both have read before either commits
+			meet.Add(2)
+			var attempts atomic.Int64
+			handle := h.handler(sql.LevelSerializable, nil, func(ctx context.Context, exec func(string) error, d *ticketing.Delivery[event]) error {
+				first := attempts.Add(1) <= 2
+				if err := exec(`INSERT INTO effects SELECT '` + d.ID + `' WHERE (SELECT count(*) FROM effects) < 100`); err != nil {
+					return err
+				}
+				if first {
+					meet.Done()
+					meet.Wait()
+				}
+				return nil
+			})
+			var wg sync.WaitGroup
+			for _, id := range []string{"a", "b"} {
+				wg.Go(func() {
+					if err := handle(context.Background(), &ticketing.Delivery[event]{ID: id}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if h.effects(t, "a") != 1 || h.effects(t, "b") != 1 || attempts.Load() < 3 {
+				t.Errorf("a: %d, b: %d, want one each, after a conflict: %d attempts", h.effects(t, "a"), h.effects(t, "b"), attempts.Load())
+			}
+		})
+	}
+}

@@ -194,7 +194,7 @@ func openDB(t testing.TB, driver, url string) *sql.DB {
 	return db
 }
 
-const pragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)"
+const pragmas = "?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(1)"
 
 func openSQLite(t testing.TB) *harness {
 	db := openDB(t, "sqlite", filepath.Join(t.TempDir(), "test.db")+pragmas)

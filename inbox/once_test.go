@@ -206,6 +206,29 @@ func TestATransactionWithAnOlderSnapshotIsToldToTryAgain(t *testing.T) {
 	})
 }
 
+func TestAConflictOfTheHandlersOwnStatementsIsNamed(t *testing.T) {
+	for name, open := range map[string]func(testing.TB) *harness{"postgres": openPostgres, "pgx": openPgx} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t)
+			h.exec(t, `CREATE TABLE balances (account int, amount int)`)
+			h.exec(t, `INSERT INTO balances VALUES (1, 0)`)
+			update := func(tx transaction) error {
+				return tx.Exec(context.Background(), `UPDATE balances SET amount = amount + 1`)
+			}
+			a, b := h.mustBegin(t, sql.LevelRepeatableRead), h.mustBegin(t, sql.LevelRepeatableRead)
+			ran, err := b.Once(t.Context(), consumer, "b", func() error {
+				ran, err := a.Once(t.Context(), consumer, "a", func() error { return update(a) })
+				result{ran, err}.want(t, true)
+				commit(t, a)
+				return update(b)
+			})
+			if ran || !errors.Is(err, inbox.ErrTryAgain) {
+				t.Errorf("Once: %v, %v, want ErrTryAgain", ran, err)
+			}
+		})
+	}
+}
+
 func TestOneOfTwoThatWaitForEachOtherIsToldToTryAgain(t *testing.T) {
 	for name, open := range map[string]func(testing.TB) *harness{"postgres": openPostgres, "pgx": openPgx} {
 		t.Run(name, func(t *testing.T) {
@@ -347,6 +370,21 @@ func TestAHandlersOwnMissingTableIsNotTheInboxes(t *testing.T) {
 	})
 }
 
+// statusError has a code that means SQLITE_BUSY to nobody but SQLite.
+type statusError struct{}
+
+func (statusError) Error() string { return "status 5" }
+func (statusError) Code() int     { return 5 }
+
+func TestAHandlersOwnCodesAreNotTheDatabases(t *testing.T) {
+	everyRoad(t, func(t *testing.T, h *harness) {
+		_, err := h.mustBegin(t, h.levels[0]).Once(t.Context(), consumer, "e", func() error { return statusError{} })
+		if !errors.Is(err, statusError{}) || errors.Is(err, inbox.ErrTryAgain) {
+			t.Errorf("Once: %v, want the error of f alone", err)
+		}
+	})
+}
+
 func TestNamesAreChecked(t *testing.T) {
 	db := openDB(t, "sqlite", filepath.Join(t.TempDir(), "test.db"))
 	for _, name := range []string{"a b", `a"; DROP TABLE x; --`, "Inbox", "1a", strings.Repeat("a", 41)} {
@@ -395,5 +433,43 @@ func TestTheTableIsWhereTheOptionsSay(t *testing.T) {
 		if n := x.h.count(t, `SELECT count(*) FROM handled`); n != 1 {
 			t.Errorf("handled has %d rows", n)
 		}
+	}
+}
+
+func TestATransactionOfTheStoreIsCommittedOrRolledBackAsAWhole(t *testing.T) {
+	for name, open := range map[string]func(testing.TB) *harness{"sqlite": openSQLite, "postgres": openPostgres} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t)
+			h.exec(t, `CREATE TABLE nodes (id int PRIMARY KEY, parent int REFERENCES nodes (id) DEFERRABLE INITIALLY DEFERRED)`)
+			s := h.store.(sqlStore)
+			failed := errors.New("failed")
+			for _, try := range []struct {
+				statement string
+				err       error
+				ok        bool
+			}{
+				{statement: effect("e"), err: failed},
+				{statement: `INSERT INTO nodes VALUES (1, 2)`}, // the commit refuses it
+				{statement: effect("e"), ok: true},
+			} {
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				ran, err := s.InTx(ctx, consumer, "e", func(tx *sql.Tx) error {
+					if _, err := tx.ExecContext(ctx, try.statement); err != nil {
+						return err
+					}
+					return try.err
+				})
+				if ran != try.ok || (err == nil) != try.ok || !errors.Is(err, try.err) && try.err != nil {
+					t.Errorf("%s: %v, %v", try.statement, ran, err)
+				}
+				if open := h.db.Stats().InUse; open != 0 {
+					t.Fatalf("%s: the transaction is still open", try.statement)
+				}
+			}
+			if h.effects(t, "e") != 1 {
+				t.Errorf("it took effect %d times", h.effects(t, "e"))
+			}
+		})
 	}
 }
