@@ -63,7 +63,13 @@ func run(t *testing.T, s *postgres.Store, opts *outbox.RelayOptions) (rec *natst
 // add commits events e<from> and so on, in order, of one key.
 func add(t *testing.T, s *postgres.Store, from, n int) {
 	t.Helper()
-	err := outbox.InTx(t.Context(), s, func(tx *sql.Tx) error {
+	if err := tryAdd(t, s, from, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tryAdd(t *testing.T, s *postgres.Store, from, n int) error {
+	return outbox.InTx(t.Context(), s, func(tx *sql.Tx) error {
 		for i := from; i < from+n; i++ {
 			if err := send(t.Context(), s.Tx(tx), message(fmt.Sprint("e", i), "k")); err != nil {
 				return err
@@ -71,9 +77,6 @@ func add(t *testing.T, s *postgres.Store, from, n int) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // wantAll waits for the events e0 to e<n-1> and checks their order.
@@ -143,7 +146,7 @@ func TestALongTransactionInAnotherDatabaseHoldsNothingUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close(context.Background()) //nolint:errcheck // the test is over
+	defer other.Close(context.Background())
 	if _, err := other.Exec(t.Context(), `BEGIN; CREATE TABLE t (i int); SELECT pg_current_xact_id()`); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +162,7 @@ func TestTheDatabaseRestarts(t *testing.T) {
 	s := open(t, server.URL(), nil)
 	rec, _ := run(t, s, &outbox.RelayOptions{Lease: time.Second})
 	for i := range 3 {
-		add(t, s, i*50, 50)
+		eventually(t, "the service gets a connection that works", func() bool { return tryAdd(t, s, i*50, 50) == nil })
 		server.Stop()
 		if err := server.Start(); err != nil {
 			t.Fatal(err)
@@ -175,9 +178,11 @@ func TestTheDatabaseTurnsReadOnly(t *testing.T) {
 	readOnly := func(on string) {
 		pgtest.Exec(t, pgtest.With(server.URL(), "default_transaction_read_only", "off"), `ALTER SYSTEM SET default_transaction_read_only = `+on)
 		pgtest.Exec(t, server.URL(), `SELECT pg_reload_conf()`)
+		db := openDB(t, server.URL())
+		db.SetMaxIdleConns(-1) // each connection is a new one
 		eventually(t, "the setting works", func() bool {
 			var is string
-			err := openDB(t, server.URL()).QueryRow(`SHOW default_transaction_read_only`).Scan(&is)
+			err := db.QueryRow(`SHOW default_transaction_read_only`).Scan(&is)
 			return err == nil && is == on
 		})
 	}
@@ -328,9 +333,10 @@ func TestANotificationWakesTheRelay(t *testing.T) {
 		MinPoll: time.Hour, MaxPoll: time.Hour,
 		Listen: postgres.Listen(s, func(ctx context.Context) (*pgx.Conn, error) { return pgx.Connect(ctx, url) }),
 	})
+	db := openDB(t, url)
 	eventually(t, "it listens", func() bool {
 		var n int
-		err := openDB(t, url).QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE $1`, "%"+schema+"%").Scan(&n)
+		err := db.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE $1`, "%"+schema+"%").Scan(&n)
 		return err == nil && n == 1
 	})
 	add(t, open(t, url, opts), 0, 1) // which wakes nobody in this process
@@ -385,7 +391,8 @@ func TestALongBacklogIsReadByItsIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := readTuples(t, url)
+	db := openDB(t, url)
+	before := readTuples(t, db)
 	n := 0
 	for _, err := range s.Pending(t.Context(), outbox.Query{After: 1000, Horizon: h, Limit: 1000}) {
 		if err != nil {
@@ -396,16 +403,16 @@ func TestALongBacklogIsReadByItsIndex(t *testing.T) {
 	if n != 1000 {
 		t.Fatalf("%d rows", n)
 	}
-	eventually(t, "the reading is counted", func() bool { return readTuples(t, url) > before })
-	if read := readTuples(t, url) - before; read > 3000 {
+	eventually(t, "the reading is counted", func() bool { return readTuples(t, db) > before })
+	if read := readTuples(t, db) - before; read > 3000 {
 		t.Errorf("%d rows were read for 1000", read)
 	}
 }
 
 // readTuples is how many rows of the table were read, by whatever plan.
-func readTuples(t *testing.T, url string) (n int) {
+func readTuples(t *testing.T, db *sql.DB) (n int) {
 	t.Helper()
-	err := openDB(t, url).QueryRow(`SELECT seq_tup_read + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes i WHERE i.relid = t.relid)
+	err := db.QueryRow(`SELECT seq_tup_read + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes i WHERE i.relid = t.relid)
 		FROM pg_stat_user_tables t WHERE relid = 'outbox'::regclass`).Scan(&n)
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func Relay(open func(ctx context.Context, name string) (outbox.Store, error)) pr
 		if err != nil {
 			return err
 		}
-		defer client.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the child ends
+		defer client.Close(context.WithoutCancel(ctx))
 		if n, _ := strconv.Atoi(os.Getenv("SETTLE")); n > 0 {
 			store = &stuck{Store: store, settle: n}
 		}
@@ -117,7 +117,7 @@ func start(t *testing.T, h Harness, duplicates time.Duration) *test {
 func (t *test) child(vars ...string) (*process.Process, *output) {
 	t.Helper()
 	out := new(output)
-	vars = append(vars, "STORE="+t.Harness.Name, "NATS="+t.url)
+	vars = append(vars, "STORE="+t.Name, "NATS="+t.url)
 	return process.Run(t.T, t.Role, process.Env(vars...), process.Output(out)), out
 }
 

@@ -1,0 +1,172 @@
+package outbox
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ducnguyen96/ticketing-common"
+)
+
+func newItem(id, key string, subject ticketing.Subject) *item {
+	return &item{Row: Row{Message: ticketing.Message{ID: id, Key: key, Subject: subject}}, size: 1}
+}
+
+// popAll pops what there is, and names it.
+func popAll(q *queue, now time.Time) (items []*item, ids string) {
+	var names []string
+	for it := q.pop(now); it != nil; it = q.pop(now) {
+		items = append(items, it)
+		names = append(names, it.Message.ID)
+	}
+	return items, strings.Join(names, " ")
+}
+
+func TestTheHeadsOfAllKeysAreReady(t *testing.T) {
+	q := newQueue(time.Second, time.Minute)
+	for _, id := range []string{"a1", "a2", "b1", "-1", "-2", "b2", "a3"} {
+		q.add(newItem(id, strings.Trim(id[:1], "-"), "s:s"))
+	}
+	now := time.Now()
+	items, ids := popAll(q, now)
+	if ids != "a1 b1 -1 -2" || q.waiting != 3 {
+		t.Fatalf("%s, and %d wait", ids, q.waiting)
+	}
+	q.sent(items[0], now)
+	q.sent(items[2], now)
+	if _, ids = popAll(q, now); ids != "a2" {
+		t.Errorf("after a1: %s", ids)
+	}
+	if q.bytes != 5 {
+		t.Errorf("%d bytes, want 5", q.bytes)
+	}
+}
+
+func TestAFailedSubjectIsProbedByOneEventAtATime(t *testing.T) {
+	q := newQueue(time.Second, 4*time.Second)
+	now := time.Now()
+	for i := range 10 {
+		q.add(newItem(fmt.Sprint("x", i), fmt.Sprint(i), "x:x"))
+	}
+	q.add(newItem("behind", "0", "y:y"))
+	items, _ := popAll(q, now)
+	for _, it := range items {
+		q.failed(it, now)
+	}
+	if q.stalled != 11 || q.waiting != 11 {
+		t.Fatalf("%d are stalled, %d wait, want 11", q.stalled, q.waiting)
+	}
+	q.add(newItem("y", "other", "y:y"))
+	if _, ids := popAll(q, now); ids != "y" {
+		t.Errorf("another subject: %q", ids)
+	}
+	if at := q.wakeAt(); at.Before(now.Add(800*time.Millisecond)) || at.After(now.Add(1200*time.Millisecond)) {
+		t.Errorf("the first pause is %v, want a second", at.Sub(now))
+	}
+	for _, pause := range []time.Duration{2, 4, 4, 4} {
+		now = q.wakeAt()
+		probe, _ := popAll(q, now)
+		if len(probe) != 1 || !q.wakeAt().IsZero() {
+			t.Fatalf("%d probes", len(probe))
+		}
+		s := q.failed(probe[0], now)
+		if d := s.until.Sub(now); d < pause*time.Second*4/5 || d > pause*time.Second*6/5 {
+			t.Errorf("pause %v, want %ds", d, pause)
+		}
+	}
+	now = q.wakeAt()
+	probe, _ := popAll(q, now)
+	if q.sent(probe[0], now) == nil {
+		t.Error("the stall did not end")
+	}
+	// Those that were tried before wait for their own time at most.
+	ready, _ := popAll(q, now.Add(time.Minute))
+	if want := 9 + b2i(probe[0].Message.Key == "0"); len(ready) != want || q.stalled != 0 {
+		t.Errorf("%d go on, want %d; %d are stalled", len(ready), want, q.stalled)
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestAParkedKeyTakesNoMore(t *testing.T) {
+	q := newQueue(time.Second, time.Minute)
+	now := time.Now()
+	q.add(newItem("a1", "a", "s:s"))
+	q.add(newItem("a2", "a", "s:s"))
+	q.add(newItem("b1", "b", "s:s"))
+	items, _ := popAll(q, now)
+	behind := q.park(items[0])
+	if len(behind) != 1 || behind[0].Message.ID != "a2" || q.waiting != 0 || q.bytes != 1 {
+		t.Errorf("%d behind, %d wait, %d bytes", len(behind), q.waiting, q.bytes)
+	}
+	if q.add(newItem("a3", "a", "s:s")) {
+		t.Error("the key took another")
+	}
+	q.unpark("a")
+	if !q.add(newItem("a4", "a", "s:s")) {
+		t.Error("the key takes none after it was noted down")
+	}
+}
+
+func TestStalledRowsAreDroppedWithThoseBehindThem(t *testing.T) {
+	q := newQueue(time.Second, time.Minute)
+	now := time.Now()
+	for i := range 40 {
+		q.add(newItem(fmt.Sprint(i), fmt.Sprint(i%20), "x:x"))
+	}
+	items, _ := popAll(q, now)
+	for _, it := range items {
+		q.failed(it, now)
+	}
+	dropped := q.drop(10)
+	if len(dropped) != 30 || q.stalled != 10 || q.waiting != 10 || q.bytes != 10 || len(q.lanes) != 5 {
+		t.Errorf("%d dropped, %d stalled, %d wait, %d bytes, %d lanes", len(dropped), q.stalled, q.waiting, q.bytes, len(q.lanes))
+	}
+}
+
+func TestTheMeterCountsTheLastSeconds(t *testing.T) {
+	var m meter
+	now := time.Unix(1_000_000, 0)
+	for i := range 20 {
+		m.add(now.Add(time.Duration(i)*time.Second), 10)
+	}
+	if got := m.perSecond(now.Add(19 * time.Second)); got != 10 {
+		t.Errorf("%v a second, want 10", got)
+	}
+	if got := m.perSecond(now.Add(24 * time.Second)); got != 5 {
+		t.Errorf("five seconds later %v a second, want 5", got)
+	}
+	if got := m.perSecond(now.Add(time.Hour)); got != 0 {
+		t.Errorf("an hour later %v a second", got)
+	}
+}
+
+func TestTheFifoReusesItsMemory(t *testing.T) {
+	var f fifo
+	for i := range 10_000 {
+		f.push(newItem(fmt.Sprint(i), "", "s:s"))
+		f.push(newItem("second", "", "s:s"))
+		if f.pop() == nil {
+			t.Fatal("empty")
+		}
+	}
+	for range 10_000 {
+		f.pop()
+	}
+	if f.len() != 0 || f.pop() != nil {
+		t.Error("not empty")
+	}
+	for range 10_000 {
+		f.push(newItem("", "", "s:s"))
+		f.pop()
+	}
+	if cap(f.items) > 40_000 {
+		t.Errorf("room for %d", cap(f.items))
+	}
+}
