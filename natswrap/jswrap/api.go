@@ -82,9 +82,19 @@ func transient(err error) bool {
 		errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
 		return true
 	case errors.As(err, &api):
-		return api.Code == 503 && api.ErrorCode != codeStoreFailed
+		return api.Code == 503 && api.ErrorCode != codeStoreFailed || peerOffline(api)
 	}
 	return false
+}
+
+// codeNoPeers says that a cluster has no place for all replicas, for one of
+// several reasons, which only the text tells.
+const codeNoPeers jetstream.ErrorCode = 10005
+
+// peerOffline reports whether a server is missing that the cluster has: it
+// restarts, or has just been started.
+func peerOffline(err *jetstream.APIError) bool {
+	return err.ErrorCode == codeNoPeers && strings.Contains(err.Description, "offline")
 }
 
 // denials tells those who wait for an answer that the server forbids their

@@ -144,13 +144,15 @@ func TestWhatTheClientRefusesIsTurnedIntoOutcomes(t *testing.T) {
 
 func TestTransientErrorsAreThoseThatPass(t *testing.T) {
 	for err, want := range map[error]bool{
-		errAPITimeout:                              true,
-		nats.ErrNoResponders:                       true,
-		nats.ErrTimeout:                            true,
-		nats.ErrReconnectBufExceeded:               true,
-		jetstream.ErrJetStreamNotEnabled:           true,
-		&jetstream.APIError{Code: 503}:             true,
-		&jetstream.APIError{Code: 400}:             false,
+		errAPITimeout:                    true,
+		nats.ErrNoResponders:             true,
+		nats.ErrTimeout:                  true,
+		nats.ErrReconnectBufExceeded:     true,
+		jetstream.ErrJetStreamNotEnabled: true,
+		&jetstream.APIError{Code: 503}:   true,
+		&jetstream.APIError{Code: 400}:   false,
+		&jetstream.APIError{Code: 400, ErrorCode: codeNoPeers, Description: "no suitable peers for placement, peer offline"}: true,
+		&jetstream.APIError{Code: 400, ErrorCode: codeNoPeers, Description: "no suitable peers for placement"}:               false,
 		jetstream.ErrStreamNotFound:                false,
 		nats.ErrConnectionClosed:                   false,
 		ticketing.ErrClosed:                        false,
