@@ -95,6 +95,7 @@ func TestSettingsOfAConsumerThatDifferAreChangedAndReportedByField(t *testing.T)
 }
 
 func TestVerifyOnlyLivesWithAnotherAckWait(t *testing.T) {
+	t.Parallel()
 	url := natsserver.Run(t).URL()
 	admin := connect(t, config(url))
 	other := group

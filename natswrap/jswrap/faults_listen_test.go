@@ -15,6 +15,7 @@ import (
 
 // Protection: troubled, which has messages asked for again.
 func TestListenWhileTheLeaderIsKilled(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("an election takes seconds")
 	}

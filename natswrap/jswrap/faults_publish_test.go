@@ -125,6 +125,7 @@ func TestPublishWhileTheServerIsRestartedUnderLoad(t *testing.T) {
 
 // Protection: pending.due, for an answer that was lost with the old leader.
 func TestPublishThroughALeaderStepdown(t *testing.T) {
+	t.Parallel()
 	cfg := config(natsserver.RunCluster(t, 3).URL())
 	cfg.Replicas = 3
 	c := connect(t, cfg)
@@ -146,6 +147,7 @@ func TestPublishThroughALeaderStepdown(t *testing.T) {
 // Protection: onLost for those whose connection was to the leader, pending.due
 // for the others, and stalled while nobody leads.
 func TestPublishWhileTheLeaderIsKilled(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("an election takes seconds")
 	}

@@ -126,6 +126,13 @@ func (f *flights) finishAll(match func(*pending) bool, outcome func(p *pending, 
 
 func byToken(a, b *pending) int { return cmp.Compare(a.token, b.token) }
 
+// ending reports whether p's time is over before an answer is likely.
+func (f *flights) ending(p *pending) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now-p.born+f.ticks(min(stallMaxPause, f.timeout/4)) >= f.ticks(f.timeout)
+}
+
 // sweep runs at every tick while anything is open.
 func (f *flights) sweep() {
 	f.mu.Lock()

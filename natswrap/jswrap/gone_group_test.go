@@ -20,6 +20,7 @@ import (
 // Protection: trouble.verify after a reconnect, and adopt, which compares the
 // start with what is held.
 func TestAMemberThatHoldsALowerMessageMakesTheConsumerStartThere(t *testing.T) {
+	t.Parallel()
 	url := natsserver.Run(t).URL()
 	admin := connect(t, config(url))
 	p := netfault.Run(t, url)
@@ -74,6 +75,7 @@ func makeConsumer(t testing.TB, c *jswrap.Client, seq uint64) {
 // a request can tell, and bonus, without which it does not ask for what it
 // holds, and another member gets that.
 func TestAConsumerThatAnotherMadeIsNoticedWhileTheWindowIsFull(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes the time of five signs of life")
 	}

@@ -66,6 +66,7 @@ func TestASecondServiceWithOtherSubjectsLeavesTheFirstAlone(t *testing.T) {
 }
 
 func TestConcurrentStartersKeepEachOthersSubjects(t *testing.T) {
+	t.Parallel()
 	url := natsserver.Run(t).URL()
 	const n = 12
 	var wg sync.WaitGroup

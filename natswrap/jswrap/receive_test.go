@@ -127,7 +127,7 @@ func TestReceiveTellsWhatTheMessageCameWith(t *testing.T) {
 	}
 	in.settle(got, ticketing.Ack)
 	got = in.want("bare")
-	if got.ID != "TICKETING/2" || got.Header != nil {
+	if want := fmt.Sprintf("TICKETING/2/%d", got.Time.UnixNano()); got.ID != want || got.Header != nil {
 		t.Errorf("a bare message has id %q and header %v", got.ID, got.Header)
 	}
 	in.settle(got, ticketing.Ack)

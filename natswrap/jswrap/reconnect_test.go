@@ -92,6 +92,7 @@ func TestReceiveWaitsForAServerThatIsAway(t *testing.T) {
 }
 
 func TestARequestThatTheServerLostIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	c := connect(t, config(natsserver.Run(t).URL()))
 	name := jswrap.ConsumerName(group.Group, group.Subject)
 	if _, err := c.JetStream().CreateConsumer(testContext(t), jswrap.DefaultStream, jetstream.ConsumerConfig{

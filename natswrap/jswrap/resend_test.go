@@ -154,6 +154,7 @@ func TestWhatIsRefusedTheSecondTimeIsUnknown(t *testing.T) {
 // Protection: pending.due, and the header's id, which wire.publish takes from
 // the message again.
 func TestAPublishWithoutAnAnswerIsWrittenAgainWithTheSameID(t *testing.T) {
+	t.Parallel()
 	cfg := config(natsserver.Run(t).URL())
 	c := connect(t, cfg)
 	silent := jetstream.StreamConfig{Name: "SILENT", Subjects: []string{"silent:stream"}, NoAck: true}

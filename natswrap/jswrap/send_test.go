@@ -127,6 +127,7 @@ func TestSendFindsAStreamMadeLaterByAnother(t *testing.T) {
 }
 
 func TestSendWhileNobodyAnswersForAnExistingStreamIsNotSent(t *testing.T) {
+	t.Parallel()
 	cluster := natsserver.RunCluster(t, 3)
 	cfg := config(cluster.URL())
 	cfg.Replicas = 3
@@ -260,6 +261,7 @@ func TestSendIsNotSentWhileDisconnectedAndGoesOnAfterwards(t *testing.T) {
 }
 
 func TestAnAcknowledgementThatDoesNotComeIsUnknownAfterTheTimeout(t *testing.T) {
+	t.Parallel()
 	p := netfault.Run(t, natsserver.Run(t).URL())
 	cfg := config(p.URL())
 	cfg.AckTimeout = 200 * time.Millisecond

@@ -35,7 +35,7 @@ func newItem(r *receiver, m *nats.Msg, d delivery) *item {
 	it := &item{r: r, reply: m.Reply}
 	it.in.ID, it.in.Header = splitHeader(m.Header)
 	if it.in.ID == "" {
-		it.in.ID = r.stream + "/" + strconv.FormatUint(d.sequence, 10)
+		it.in.ID = positionID(r.stream, d)
 	}
 	it.in.Subject = r.sub.Subject
 	it.in.Time = time.Unix(0, d.time)
@@ -44,6 +44,13 @@ func newItem(r *receiver, m *nats.Msg, d delivery) *item {
 	it.in.Attempt = int(d.delivered)
 	it.in.Bind(it)
 	return it
+}
+
+// positionID stands for the id of an event whose publisher set none. The time
+// tells it from one of a stream that was deleted and made again, whose
+// sequences begin at one.
+func positionID(stream string, d delivery) string {
+	return fmt.Sprintf("%s/%d/%d", stream, d.sequence, d.time)
 }
 
 // SettleInbound implements [ticketing.Settler].

@@ -92,8 +92,15 @@ func (w *wire) step(s *stall) {
 		w.release(s)
 		return
 	}
-	s.probe = s.held[0]
-	s.held = s.held[1:]
+	// One whose time is nearly over is surely not sent; another copy of it,
+	// without an answer, would make that unknown.
+	i := slices.IndexFunc(s.held, func(p *pending) bool { return !w.flights.ending(p) })
+	if i < 0 {
+		s.timer.Reset(stallLook)
+		return
+	}
+	s.probe = s.held[i]
+	s.held = slices.Delete(s.held, i, i+1)
 	w.send(s.probe)
 	s.timer.Reset(stallLook)
 }
