@@ -7,8 +7,11 @@ GOLANGCI_LINT ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lin
 # and say what is missing; .ci/run sees to it that there is one.
 RACE ?= $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
+# The tests wait more than they work, so more packages run than there are cores.
+PARALLEL ?= 4
+
 # Every one of these packages has to have MIN_COVERAGE percent.
-COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest/stanserver
+COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest/stanserver ./inbox/...
 MIN_COVERAGE := 85
 
 .DEFAULT_GOAL := test
@@ -17,7 +20,7 @@ MIN_COVERAGE := 85
 test:
 	@$(if $(RACE),:,echo "no C compiler ($$($(GO) env CC)): running without the race detector")
 	@command -v node >/dev/null && command -v npm >/dev/null || echo "no node or no npm: the interop test will be skipped"
-	$(GO) test $(RACE) -timeout 5m ./...
+	$(GO) test $(RACE) -timeout 5m -p $(PARALLEL) ./...
 
 # The tests against the Node package alone; missing node or npm is a failure.
 interop:
@@ -37,6 +40,7 @@ bench:
 	$(GO) run ./internal/bench
 	$(GO) test -run '^$$' -bench Create ./examples/tickets/internal/api
 	$(GO) run ./examples/tickets/load -n 20000
+	$(GO) test -run '^$$' -bench Once -benchtime 20x ./inbox
 
 # SOAK are its flags: SOAK=-short, SOAK='-for 30m -seed 42'.
 soak:

@@ -184,6 +184,27 @@ func (t *test) eventually(what string, ok func() bool) {
 	}
 }
 
+// suspend suspends the child where it does not hold the write lock: SQLite has
+// one, and nobody could do anything until the child goes on.
+func (t *test) suspend(child *process.Process) {
+	t.Helper()
+	t.eventually("the child is suspended outside of a transaction", func() bool {
+		if err := child.Suspend(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		// A write that changes nothing.
+		if _, err := t.Store.Purge(ctx, 0, time.Hour, 1); err == nil || errors.Is(err, outbox.ErrLeaseLost) {
+			return true
+		}
+		if err := child.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		return false
+	})
+}
+
 func (t *test) stored() int {
 	info, err := t.stream.Info(t.Context())
 	if err != nil {
@@ -286,9 +307,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		x.add(10_000)
 		child, out := x.child()
 		x.eventually("the child publishes", func() bool { return x.stored() > 500 })
-		if err := child.Suspend(); err != nil {
-			t.Fatal(err)
-		}
+		x.suspend(child)
 		at := x.stored()
 		if at > 9000 {
 			t.Skip("the child was too quick to be caught")
