@@ -147,7 +147,7 @@ func testOneSubject(s *suite) {
 func testBrokerAway(s *suite) {
 	n := 100_000
 	if race.Enabled {
-		n = 20_000 // it is ten times as slow
+		n = 10_000 // it is ten times as slow
 	}
 	b := s.broker()
 	b.setFault(away)

@@ -43,8 +43,15 @@ var relayTests = []test{
 		}
 		s.relay(s.Store, b, nil)
 		s.eventually("one of each key and all without are in flight", func() bool { return b.count() == 12 })
+		s.add(message("late", "late")) // the table is read again
+		s.eventually("that one too", func() bool { return b.count() == 13 })
 		release()
-		s.eventually("all are published", func() bool { return b.count() == 30 })
+		s.eventually("all are published, and gone", func() bool { return b.count() == 31 && len(s.all()) == 0 })
+		for _, id := range b.ids() {
+			if b.copies(id) != 1 {
+				s.Errorf("%s was published %d times", id, b.copies(id))
+			}
+		}
 		if got := b.order("a"); got != "a0 a1 a2 a3 a4 a5 a6 a7 a8 a9" {
 			s.Errorf("order: %s", got)
 		}
