@@ -10,7 +10,7 @@ import (
 type books struct {
 	acked   []int64
 	parked  []parking
-	waiting []int64
+	waiting []waiting
 
 	since    time.Time // of the oldest of them
 	busy     bool
@@ -21,6 +21,11 @@ type books struct {
 
 type parking struct {
 	Parking
+	key string
+}
+
+type waiting struct {
+	seq int64
 	key string
 }
 
@@ -53,9 +58,9 @@ func (b *books) sent(seq int64, now time.Time) {
 	b.acked = append(b.acked, seq)
 }
 
-func (b *books) wait(seq int64, now time.Time) {
+func (b *books) wait(it *item, now time.Time) {
 	b.begin(now)
-	b.waiting = append(b.waiting, seq)
+	b.waiting = append(b.waiting, waiting{it.Seq, it.Message.Key})
 }
 
 // maxReason bounds what is stored of an error.
@@ -96,9 +101,12 @@ func (t *term) settle(life context.Context, now time.Time) {
 	b.acked, b.parked, b.waiting = nil, nil, nil
 	b.busy = true
 	go func() {
-		s := Settlement{Sent: batch.acked, Keep: t.r.o.Keep > 0, Waiting: batch.waiting}
+		s := Settlement{Sent: batch.acked, Keep: t.r.o.Keep > 0}
 		for _, p := range batch.parked {
 			s.Parked = append(s.Parked, p.Parking)
+		}
+		for _, w := range batch.waiting {
+			s.Waiting = append(s.Waiting, w.seq)
 		}
 		ctx, cancel := context.WithTimeout(life, callTimeout)
 		defer cancel()
@@ -139,14 +147,18 @@ func (t *term) forget(b books) {
 	for _, seq := range b.acked {
 		delete(t.held, seq)
 	}
-	for _, seq := range b.waiting {
-		delete(t.held, seq)
+	for _, w := range b.waiting {
+		delete(t.held, w.seq)
+		t.queue.open(w.key)
 	}
 	for _, p := range b.parked {
 		delete(t.held, p.Seq)
 		if p.key != "" {
-			t.queue.unpark(p.key)
+			t.queue.open(p.key)
 		}
+	}
+	if len(t.pass.skipped) > 0 && len(b.waiting)+len(b.parked) > 0 {
+		t.pass.woken = true // what was skipped because of them
 	}
 }
 

@@ -24,8 +24,9 @@ type pass struct {
 	admitted int
 	reads    int
 
-	// Rows that wait for a stalled subject and for which there is no place.
-	// Later ones of their keys must not overtake them in this pass.
+	// Rows that wait for a stalled subject and for which there is no place,
+	// and those whose key is closed. Later ones of their keys must not overtake
+	// them in this pass.
 	skipped map[uint64]struct{}
 	seed    maphash.Seed
 
@@ -252,11 +253,18 @@ func (t *term) advancePass(res fetched, now time.Time) {
 
 // admit takes a row in, unless it is in memory already or has to wait.
 func (t *term) admit(it *item, now time.Time) {
-	if _, held := t.held[it.Seq]; held {
-		return
-	}
 	p := &t.pass
 	key := it.Message.Key
+	_, held := t.held[it.Seq]
+	if !it.Blocked && t.queue.closed(key) {
+		// It may have been requeued before this read, and the key be opened
+		// before the next one, which brings those behind it.
+		t.skip(key)
+		return
+	}
+	if held {
+		return
+	}
 	var hash uint64
 	if key != "" && len(p.skipped) > 0 {
 		hash = maphash.String(p.seed, key)
@@ -270,8 +278,11 @@ func (t *term) admit(it *item, now time.Time) {
 		return
 	}
 	t.held[it.Seq] = struct{}{}
-	if it.Blocked || !t.queue.add(it) {
-		t.books.wait(it.Seq, now)
+	if it.Blocked {
+		t.queue.close(key)
+		t.books.wait(it, now)
+	} else {
+		t.queue.add(it)
 	}
 	p.admitted++
 }

@@ -24,7 +24,10 @@ type lane struct {
 	head, tail *item
 	rows       int
 	stalled    bool // the head is in a stall
-	parked     bool // the head was refused by its own fault
+	// closed counts the rows of the key that are parked or have to wait, and
+	// that the store does not know of yet. Until it does, no other is taken in:
+	// it could overtake them.
+	closed int
 }
 
 // stall is a subject that the broker does not take now. One probe at a time
@@ -60,19 +63,15 @@ func newQueue(backoff, maxBackoff time.Duration) *queue {
 	}
 }
 
-// add takes a row in, behind those of its key. It reports false for one whose
-// lane is parked.
-func (q *queue) add(it *item) bool {
+// add takes a row in, behind those of its key, which is not closed.
+func (q *queue) add(it *item) {
 	if key := it.Message.Key; key != "" {
 		l := q.lanes[key]
-		switch {
-		case l == nil:
+		if l == nil {
 			l = &lane{head: it}
 			q.lanes[key] = l
 			q.ready.push(it)
-		case l.parked:
-			return false
-		default:
+		} else {
 			l.tail.next = it
 			if l.stalled {
 				q.stalled++
@@ -86,7 +85,36 @@ func (q *queue) add(it *item) bool {
 	}
 	q.waiting++
 	q.bytes += it.size
-	return true
+}
+
+// closed reports whether rows of the key may not be taken in.
+func (q *queue) closed(key string) bool {
+	l := q.lanes[key]
+	return l != nil && l.closed > 0
+}
+
+// close keeps rows of the key out, until it was opened as often.
+func (q *queue) close(key string) {
+	l := q.lanes[key]
+	if l == nil {
+		l = new(lane)
+		q.lanes[key] = l
+	}
+	l.closed++
+}
+
+// open undoes one close.
+func (q *queue) open(key string) {
+	l := q.lanes[key]
+	l.closed--
+	q.forget(key, l)
+}
+
+// forget lets go of a lane in which nothing is left.
+func (q *queue) forget(key string, l *lane) {
+	if l.head == nil && l.closed == 0 {
+		delete(q.lanes, key)
+	}
 }
 
 // stallable reports whether a row would wait in, or behind, a stall.
@@ -187,7 +215,7 @@ func (q *queue) advance(it *item) {
 	l.rows--
 	l.head = it.next
 	if l.head == nil {
-		delete(q.lanes, it.Message.Key)
+		q.forget(it.Message.Key, l)
 		return
 	}
 	q.ready.push(l.head)
@@ -214,7 +242,7 @@ func (q *queue) failed(it *item, now time.Time) *stall {
 }
 
 // park removes a row that is refused by its own fault, and returns those that
-// have to wait behind it. The lane stays parked until unpark.
+// have to wait behind it. Their key is closed once for each.
 func (q *queue) park(it *item) (behind []*item) {
 	if s := q.stalls[it.Message.Subject]; s != nil && s.probe == it {
 		s.probe = nil
@@ -229,7 +257,8 @@ func (q *queue) park(it *item) (behind []*item) {
 		q.bytes -= b.size
 		behind = append(behind, b)
 	}
-	l.head, l.tail, l.rows, l.parked = nil, nil, 0, true
+	l.head, l.tail, l.rows = nil, nil, 0
+	l.closed += 1 + len(behind)
 	return behind
 }
 
@@ -241,8 +270,9 @@ func (q *queue) drop(keep int) (dropped []*item) {
 			it := s.items[len(s.items)-1]
 			s.items = s.items[:len(s.items)-1]
 			q.leave(it)
-			if it.lane != nil {
-				delete(q.lanes, it.Message.Key)
+			if l := it.lane; l != nil {
+				l.head, l.tail, l.rows = nil, nil, 0
+				q.forget(it.Message.Key, l)
 			}
 			for ; it != nil; it = it.next {
 				q.waiting--
@@ -253,9 +283,6 @@ func (q *queue) drop(keep int) (dropped []*item) {
 	}
 	return dropped
 }
-
-// unpark forgets a parked lane, once the store knows about it.
-func (q *queue) unpark(key string) { delete(q.lanes, key) }
 
 // wakeAt is when pop will have something that it has not now; zero: unknown.
 func (q *queue) wakeAt() (at time.Time) {

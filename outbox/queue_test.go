@@ -94,7 +94,7 @@ func b2i(b bool) int {
 	return 0
 }
 
-func TestAParkedKeyTakesNoMore(t *testing.T) {
+func TestAKeyIsClosedUntilAllOfItsRowsAreNotedDown(t *testing.T) {
 	q := newQueue(time.Second, time.Minute)
 	now := time.Now()
 	q.add(newItem("a1", "a", "s:s"))
@@ -105,12 +105,31 @@ func TestAParkedKeyTakesNoMore(t *testing.T) {
 	if len(behind) != 1 || behind[0].Message.ID != "a2" || q.waiting != 0 || q.bytes != 1 {
 		t.Errorf("%d behind, %d wait, %d bytes", len(behind), q.waiting, q.bytes)
 	}
-	if q.add(newItem("a3", "a", "s:s")) {
-		t.Error("the key took another")
+	q.close("a") // another row waits
+	for i := range 3 {
+		if !q.closed("a") || q.closed("b") || q.closed("c") {
+			t.Errorf("after %d of 3 rows: a is closed: %v, b: %v, c: %v", i, q.closed("a"), q.closed("b"), q.closed("c"))
+		}
+		q.open("a")
 	}
-	q.unpark("a")
-	if !q.add(newItem("a4", "a", "s:s")) {
-		t.Error("the key takes none after it was noted down")
+	if q.closed("a") || len(q.lanes) != 1 {
+		t.Errorf("closed: %v, lanes: %v", q.closed("a"), q.lanes)
+	}
+	q.add(newItem("a3", "a", "s:s"))
+	if _, ids := popAll(q, now); ids != "a3" {
+		t.Errorf("%q may be sent", ids)
+	}
+}
+
+func TestAKeyThatIsClosedStaysSoWhenItsLaneIsDone(t *testing.T) {
+	q := newQueue(time.Second, time.Minute)
+	now := time.Now()
+	q.add(newItem("a1", "a", "s:s"))
+	q.close("a")
+	items, _ := popAll(q, now)
+	q.sent(items[0], now)
+	if !q.closed("a") {
+		t.Error("it is open")
 	}
 }
 

@@ -246,7 +246,7 @@ func (t *term) onInvalid(it *item, now time.Time, err error) {
 	behind := t.queue.park(it)
 	t.books.park(it, err, now)
 	for _, b := range behind {
-		t.books.wait(b.Seq, now)
+		t.books.wait(b, now)
 	}
 }
 

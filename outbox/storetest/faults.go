@@ -25,7 +25,6 @@ var faultTests = []test{
 		s.eventually("the late one is published", func() bool { return b.count() == 2 })
 	}},
 	{name: "ARowThatCommitsBehindALongPassGoesBeforeItsSuccessor", manyWriters: true, run: testLateInPass},
-	{name: "ARequeueInALongPassKeepsTheOrder", run: testRequeueInPass},
 	{name: "ALongForeignTransactionHoldsNothingUp", manyWriters: true, run: func(s *suite) {
 		long := s.begin()
 		s.write(long, message("long", "k"))
@@ -186,37 +185,6 @@ func testLateInPass(s *suite) {
 	}
 	if !once.Load() {
 		s.Error("there was no pass of several reads")
-	}
-}
-
-// testRequeueInPass requeues an event when a pass has gone past it, with
-// another of its key before it.
-func testRequeueInPass(s *suite) {
-	s.add(message("k1", "k"))
-	s.addMany("e", 400, 400)
-	s.add(message("k2", "k"), message("last", "last")) // within the pass's bounds
-	rows := s.all()
-	epoch := s.acquire("r")
-	s.park(epoch, rows[0].Seq, rows[len(rows)-2].Seq)
-	if err := s.Store.Release(s.Context(), epoch); err != nil {
-		s.Fatal(err)
-	}
-	b := s.broker()
-	var once atomic.Bool
-	h := &hooked{Store: s.Store}
-	h.onPending = func(q outbox.Query) error {
-		if q.After > 0 && once.CompareAndSwap(false, true) {
-			if n, err := s.Open(s.T).Requeue(s.Context(), "k1"); n != 1 || err != nil {
-				s.Errorf("requeue: %d, %v", n, err)
-			}
-			s.add(message("k3", "k"))
-		}
-		return nil
-	}
-	s.relay(h, b, &outbox.RelayOptions{MaxRows: 32})
-	s.eventually("all are published", func() bool { return b.count() == 404 })
-	if got := b.order("k"); got != "k1 k2 k3" {
-		s.Errorf("order: %s", got)
 	}
 }
 

@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Lease", leaseTests},
 		{"Queue", queueTests},
 		{"Parked", parkedTests},
+		{"Requeue", requeueTests},
 		{"Relay", relayTests},
 		{"Faults", faultTests},
 	}
