@@ -141,7 +141,9 @@ const maxRetained = 8 << 20
 // compare adds what the process has more of than before.
 func (r *report) compare(before, after usage) {
 	goroutines := count{what: fmt.Sprintf("goroutines too many: %d, at the start %d", after.goroutines, before.goroutines)}
-	goroutines.n = max(0, after.goroutines-before.goroutines-runtimesOwn)
+	if goroutines.n = max(0, after.goroutines-before.goroutines); goroutines.n > 0 {
+		goroutines.examples = after.stacks
+	}
 	heap := count{what: fmt.Sprintf("KiB of memory too many: %d, at the start %d", after.heap>>10, before.heap>>10)}
 	if most := before.heap + maxRetained; after.heap > most {
 		heap.n = int((after.heap - most) >> 10)

@@ -1,16 +1,17 @@
 package main
 
 import (
-	"os"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"time"
 )
 
 // usage is what this process has, without the servers.
 type usage struct {
 	goroutines int
-	heap       uint64 // bytes, after garbage was collected
+	heap       uint64   // bytes, after garbage was collected
+	stacks     []string // of the goroutines, where they did not end
 }
 
 func measure() usage {
@@ -18,13 +19,8 @@ func measure() usage {
 	runtime.GC() // pools keep things over one collection
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return usage{runtime.NumGoroutine(), m.HeapAlloc}
+	return usage{goroutines: runtime.NumGoroutine(), heap: m.HeapAlloc}
 }
-
-// runtimesOwn is how many goroutines may be left: the runtime and the standard
-// library start some of theirs when they are first needed. A leak of ours grows
-// with the faults; the tests of the packages find a single one.
-const runtimesOwn = 2
 
 // settleTimeout is how long goroutines get to end after all was closed.
 const settleTimeout = 10 * time.Second
@@ -38,9 +34,17 @@ func measureAgain(before usage) usage {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-			return measure()
+			after := measure()
+			after.stacks = stacks()
+			return after
 		}
 	}
 	return measure()
+}
+
+// stacks are those of all goroutines, to find one that should have ended.
+func stacks() []string {
+	var b strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&b, 1) // a Builder takes all
+	return strings.Split(strings.TrimSpace(b.String()), "\n\n")
 }
