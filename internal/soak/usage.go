@@ -22,8 +22,10 @@ func measure() usage {
 	return usage{goroutines: runtime.NumGoroutine(), heap: m.HeapAlloc}
 }
 
-// settleTimeout is how long goroutines get to end after all was closed.
-const settleTimeout = 10 * time.Second
+// settleTimeout is how long goroutines get to end after all was closed. That of
+// nats.go which deletes the ordered consumer that another has replaced takes up
+// to 10 seconds by itself.
+const settleTimeout = 30 * time.Second
 
 // measureAgain waits until there are no more goroutines than before.
 func measureAgain(before usage) usage {
