@@ -16,6 +16,7 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
@@ -242,7 +243,7 @@ func TestConnectWaitsForABrokerThatComesUpLateWhereItIsToldTo(t *testing.T) {
 		p := netfault.Run(t, cfg.URLs[0])
 		cfg.URLs = []string{p.URL()}
 		p.Cut()
-		var log lockedLog
+		var log testlog.Buffer
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		cfg.WaitForConnection = true
 
@@ -289,24 +290,6 @@ func TestConnectDoesNotWaitForWhatWaitingDoesNotMend(t *testing.T) {
 			cancel()
 		}
 	}
-}
-
-// lockedLog is a log that can be read while it is written.
-type lockedLog struct {
-	mu  sync.Mutex
-	buf strings.Builder
-}
-
-func (l *lockedLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lockedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 func TestNoPasswordIsInAnErrorOrALogLine(t *testing.T) {

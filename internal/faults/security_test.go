@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,28 +16,14 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/natswrap"
 )
 
 // transcript keeps every error and every log line of a client.
-type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (r *transcript) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.Write(b)
-}
-
-func (r *transcript) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.String()
-}
+type transcript struct{ testlog.Buffer }
 
 // note adds what a call returned, in every form that it may be printed in.
 func (r *transcript) note(v any) {

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/natswrap"
@@ -59,19 +59,10 @@ func service(ctx context.Context) error {
 // child is a service with what it printed.
 type child struct {
 	*process.Process
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func (c *child) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.out.Write(b)
+	out testlog.Buffer
 }
 
 func (c *child) printed() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	return strings.Split(strings.TrimSpace(c.out.String()), "\n")
 }
 
@@ -89,7 +80,7 @@ func runService(t *testing.T, b *broker) *child { return runChild(t, b, "service
 func runChild(t *testing.T, b *broker, role string) *child {
 	t.Helper()
 	c := new(child)
-	c.Process = process.Run(t, role, process.Output(c), process.Env(
+	c.Process = process.Run(t, role, process.Output(&c.out), process.Env(
 		"NATS_URL="+b.url, "NATS_CLUSTER_ID="+b.cluster, "NATS_CLIENT_ID="+serviceID))
 	return c
 }

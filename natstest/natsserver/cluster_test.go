@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,7 +49,7 @@ func TestOneServerOfAClusterStandsForTheFirstElection(t *testing.T) {
 	// busy may need another try.
 	candidates := 0
 	for range 3 {
-		var out lockedBuffer
+		var out testlog.Buffer
 		natsserver.RunCluster(t, 3, natsserver.Logger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 		if candidates = strings.Count(out.String(), "_meta_] Starting campaign"); candidates == 1 {
 			return

@@ -1,7 +1,6 @@
 package natsserver_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,10 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -243,7 +242,7 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 }
 
 func TestTheServerLogsOnlyWhereItIsToldTo(t *testing.T) {
-	var out lockedBuffer
+	var out testlog.Buffer
 	s := natsserver.Run(t, natsserver.Logger(slog.New(slog.NewTextHandler(&out, nil))))
 	connect(t, s.URL())
 	s.Shutdown()
@@ -259,23 +258,6 @@ type writeFunc func()
 func (f writeFunc) Write(p []byte) (int, error) {
 	f()
 	return len(p), nil
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func BenchmarkStartToFirstConnection(b *testing.B) {

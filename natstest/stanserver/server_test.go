@@ -1,7 +1,6 @@
 package stanserver_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,10 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	natsd "github.com/nats-io/nats-server/v2/server"
 	stand "github.com/nats-io/nats-streaming-server/server"
@@ -260,7 +259,7 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 }
 
 func TestTheServerLogsOnlyWhereItIsToldTo(t *testing.T) {
-	var out lockedBuffer
+	var out testlog.Buffer
 	s := stanserver.Run(t, stanserver.Logger(slog.New(slog.NewTextHandler(&out, nil))))
 	connect(t, s, "client")
 	s.Shutdown()
@@ -269,23 +268,6 @@ func TestTheServerLogsOnlyWhereItIsToldTo(t *testing.T) {
 			t.Errorf("the log has no %q:\n%s", want, out.String())
 		}
 	}
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func BenchmarkStartToFirstConnection(b *testing.B) {

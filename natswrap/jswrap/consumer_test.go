@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 )
@@ -76,9 +77,9 @@ func TestSettingsOfAConsumerThatDifferAreChangedAndReportedByField(t *testing.T)
 		t.Errorf("Receive = %v, want the difference reported and nothing changed", err)
 	}
 
-	var log logs
+	var log testlog.Buffer
 	c := config(url)
-	c.Logger = log.logger()
+	c.Logger = log.Logger()
 	client := connect(t, c)
 	in := receive(t, client, group)
 	mustSend(t, client, subject, "{}")

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
@@ -50,9 +51,9 @@ func fill(t testing.TB, c *jswrap.Client, n int) {
 // again from there. Without the latter all that was settled comes again.
 func TestAConsumerThatIsDeletedIsMadeAgainAtTheLowestThatIsNotSettled(t *testing.T) {
 	url := natsserver.Run(t).URL()
-	var log logs
+	var log testlog.Buffer
 	cfg := config(url)
-	cfg.Logger = log.logger()
+	cfg.Logger = log.Logger()
 	c := connect(t, cfg)
 	fill(t, c, 99)
 	s := group

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 )
@@ -170,9 +171,9 @@ func TestSubjectsOfAnotherStreamAreRefusedWithItsName(t *testing.T) {
 func TestSettingsOfAnExistingStreamAreLeftAndReportedByField(t *testing.T) {
 	url := natsserver.Run(t).URL()
 	connect(t, config(url))
-	var log logs
+	var log testlog.Buffer
 	cfg := config(url)
-	cfg.Logger = log.logger()
+	cfg.Logger = log.Logger()
 	cfg.MaxAge = time.Hour
 	cfg.MaxBytes = 1 << 20
 	cfg.Replicas = 3
@@ -230,9 +231,9 @@ func TestAStreamWithAPartOfTheDeadLettersIsReported(t *testing.T) {
 	if _, err := admin.JetStream().CreateStream(testContext(t), jetstream.StreamConfig{Name: "PART", Subjects: []string{"dead.part"}}); err != nil {
 		t.Fatal(err)
 	}
-	var log logs
+	var log testlog.Buffer
 	cfg := config(url)
-	cfg.Logger = log.logger()
+	cfg.Logger = log.Logger()
 	connect(t, cfg)
 	if !strings.Contains(log.String(), "stream PART stores a part of dead.>") {
 		t.Errorf("not reported in:\n%s", &log)
@@ -330,12 +331,12 @@ func TestConnectHonoursItsContextWhileTheAPIIsSilent(t *testing.T) {
 
 func TestStartersOfDifferentStreamsFindOnePlaceForDeadLetters(t *testing.T) {
 	url := natsserver.Run(t).URL()
-	var log logs
+	var log testlog.Buffer
 	var wg sync.WaitGroup
 	for i := range 6 {
 		wg.Go(func() {
 			cfg := config(url)
-			cfg.Logger = log.logger()
+			cfg.Logger = log.Logger()
 			cfg.Stream = fmt.Sprint("STREAM", i)
 			cfg.Subjects = []ticketing.Subject{ticketing.Subject(fmt.Sprint("service:", i))}
 			c, err := jswrap.Connect(testContext(t), cfg)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
@@ -78,10 +79,10 @@ func TestConnectWaitsForTheProcessThatIsAboutToFreeTheClientID(t *testing.T) {
 	s := stanserver.Run(t)
 	first := connect(t, s.URL(), nil)
 	result := make(chan error, 1)
-	var refused logs
+	var refused testlog.Buffer
 	go func() {
 		c, err := stanwrap.Connect(t.Context(), stanwrap.Config{
-			URLs: []string{s.URL()}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: refused.logger(),
+			URLs: []string{s.URL()}, ClusterID: stanserver.DefaultClusterID, ClientID: "client", Logger: refused.Logger(),
 			ClientIDWait: patience,
 		})
 		if err == nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
@@ -50,10 +51,10 @@ func (p *published) acknowledged() int {
 func TestEveryAcknowledgedEventOutlivesAServerThatIsKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := stanserver.RunProcess(t, "stan")
-	var lines logs
+	var lines testlog.Buffer
 	c := connect(t, s.URL(), func(c *stanwrap.Config) {
 		quickPings(c)
-		c.Logger = lines.logger()
+		c.Logger = lines.Logger()
 	})
 	in := receive(t, c, subscription())
 	log := published{unknown: make(map[string]bool)}

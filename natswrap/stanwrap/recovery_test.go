@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
@@ -272,10 +273,10 @@ func TestCloseDoesNotWaitForASessionThatCannotBeHad(t *testing.T) {
 func TestALossThatManySeeIsRecoveredOnce(t *testing.T) {
 	t.Parallel()
 	s := stanserver.Run(t)
-	var log logs
+	var log testlog.Buffer
 	c := connect(t, s.URL(), func(c *stanwrap.Config) {
 		quickPings(c)
-		c.Logger = log.logger()
+		c.Logger = log.Logger()
 	})
 	before := c.Stan()
 	forget(t, s, "client")
