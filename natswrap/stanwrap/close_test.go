@@ -17,6 +17,7 @@ func closing(ctx context.Context, c *stanwrap.Client) <-chan error {
 	return result
 }
 
+// In shutdown the window is closed after the Receives, and not before.
 func TestHandlersMayPublishWhileTheClientCloses(t *testing.T) {
 	c := connect(t, stanserver.Run(t).URL(), nil)
 	in := receive(t, c, subscription())

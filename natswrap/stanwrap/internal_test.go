@@ -127,6 +127,7 @@ func wait(t *testing.T, outcome <-chan error) error {
 	}
 }
 
+// Without watch everything behind such a call would wait with it.
 func TestACallThatDoesNotReturnBoundsTheOutcomeOfAllBehindIt(t *testing.T) {
 	release := make(chan struct{})
 	calls := make(chan struct{}, 10)

@@ -327,6 +327,7 @@ func TestReceiveIsPartOfTheRawDurableQueueGroup(t *testing.T) {
 	}
 }
 
+// Without relink in OnReconnect nothing would go on.
 func TestTheServersRestartWithAFileStoreIsSurvived(t *testing.T) {
 	s := stanserver.Run(t, stanserver.FileStore())
 	c := connect(t, s.URL(), nil)

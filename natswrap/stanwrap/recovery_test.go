@@ -144,8 +144,8 @@ func TestReceiveFindsThatTheSessionIsLost(t *testing.T) {
 	in.ack(in.want("one"))
 }
 
-// stan.go would wait for their acknowledgements until the ack timeout; retire
-// fails them.
+// Without the pings that stanConnect asks for, stan.go would wait for their
+// acknowledgements until the ack timeout.
 func TestWhatIsInFlightWhenTheSessionIsLostIsUnknown(t *testing.T) {
 	t.Parallel()
 	s := stanserver.Run(t)

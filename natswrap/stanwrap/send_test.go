@@ -37,6 +37,7 @@ func TestSendStoresThePlainPayload(t *testing.T) {
 	}
 }
 
+// See checkSize: one byte more, and the server closes the connection.
 func TestThePayloadLimitIsExact(t *testing.T) {
 	c := connect(t, stanserver.Run(t).URL(), nil)
 	id := strings.Repeat("i", 22)
@@ -68,6 +69,7 @@ func TestSendRefusesANilContext(t *testing.T) {
 	}
 }
 
+// Without the ctx in send it would wait for the place.
 func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
 	p := netfault.Run(t, stanserver.Run(t).URL())
 	c := connect(t, p.URL(), func(c *stanwrap.Config) { c.MaxPending = 1 })
@@ -185,6 +187,7 @@ func TestTheServersLimitOfChannelsIsNotTheEventsFault(t *testing.T) {
 	}
 }
 
+// Without denied nothing would tell until the ack timeout.
 func TestAPublishThatIsNotPermittedIsRejectedAtOnce(t *testing.T) {
 	s := stanserver.Run(t, stanserver.ConfigureNATS(func(o *natsd.Options) {
 		o.Users = []*natsd.User{
@@ -213,6 +216,7 @@ func TestAChannelInAnotherCaseIsRejected(t *testing.T) {
 	is(t, await(t, start(t.Context(), c, m)), ticketing.ErrRejected)
 }
 
+// See the state in finish.
 func TestEveryPublishIsCompletedOnceWhateverEndsItsSession(t *testing.T) {
 	endings := map[string]func(*testing.T, *stanserver.Server, *stanwrap.Client){
 		"closed": func(t *testing.T, _ *stanserver.Server, c *stanwrap.Client) {
