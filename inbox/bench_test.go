@@ -17,6 +17,7 @@ import (
 	"github.com/ducnguyen96/ticketing-common/inbox"
 	"github.com/ducnguyen96/ticketing-common/inbox/postgres"
 	"github.com/ducnguyen96/ticketing-common/inbox/sqlite"
+	"github.com/ducnguyen96/ticketing-common/internal/pgtest"
 )
 
 const (
@@ -30,7 +31,7 @@ const (
 // noted down and without, of 8 writers. It alternates between the two in short
 // rounds, so that whatever else the machine does falls on both. The number of
 // iterations is that of rounds; "ratio" is the throughput with Once over that
-// without.
+// without. The settings are durable.
 func BenchmarkOnce(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		db := openDB(b, "sqlite", filepath.Join(b.TempDir(), "bench.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)")
@@ -40,8 +41,10 @@ func BenchmarkOnce(b *testing.B) {
 		}
 		benchSQL(b, db, s, new(sync.Mutex)) // one writer at a time, on both sides
 	})
+	durable := pgtest.New(b).URL()
 	b.Run("postgres", func(b *testing.B) {
-		db := openDB(b, "pgx", postgresURL(b))
+		_, url := pgtest.Schema(b, durable)
+		db := openDB(b, "pgx", url)
 		db.SetMaxIdleConns(benchWriters)
 		s, err := postgres.New(db, nil)
 		if err != nil {
@@ -50,7 +53,7 @@ func BenchmarkOnce(b *testing.B) {
 		benchSQL(b, db, s, nil)
 	})
 	b.Run("pgx", func(b *testing.B) {
-		url := postgresURL(b)
+		_, url := pgtest.Schema(b, durable)
 		db := openDB(b, "pgx", url)
 		s, err := postgres.New(db, nil)
 		if err != nil {

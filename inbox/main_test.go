@@ -2,83 +2,24 @@ package inbox_test
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
-	"go.uber.org/goleak"
-	_ "modernc.org/sqlite" // the driver
+	_ "modernc.org/sqlite"             // the driver
 
 	"github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/inbox"
 	"github.com/ducnguyen96/ticketing-common/inbox/postgres"
 	"github.com/ducnguyen96/ticketing-common/inbox/sqlite"
+	"github.com/ducnguyen96/ticketing-common/internal/pgtest"
 )
 
-// shared is the PostgreSQL server that the tests have in common.
-var shared struct {
-	once sync.Once
-	url  string
-	stop func()
-	err  error
-}
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(stopping{m}) }
-
-type stopping struct{ m *testing.M }
-
-func (s stopping) Run() int {
-	code := s.m.Run()
-	if shared.stop != nil {
-		shared.stop()
-	}
-	return code
-}
-
-// postgresURL returns the URL of a schema of the test's own.
-func postgresURL(t testing.TB) string {
-	t.Helper()
-	shared.once.Do(func() {
-		if shared.url = os.Getenv("TICKETING_TEST_POSTGRES"); shared.url == "" {
-			shared.url, shared.stop, shared.err = startPostgres()
-		}
-	})
-	if shared.err != nil {
-		text := fmt.Sprintf("the PostgreSQL tests are left out: %v; install the server (Debian: apt install postgresql) or set TICKETING_TEST_POSTGRES to a server's URL", shared.err)
-		if os.Getenv("CI") == "true" || os.Getenv("TICKETING_REQUIRE_POSTGRES") != "" {
-			t.Fatal(text)
-		}
-		t.Skip(text)
-	}
-	schema := "t_" + strings.ToLower(rand.Text()[:12])
-	onServer(t, `CREATE SCHEMA `+schema)
-	t.Cleanup(func() { onServer(t, `DROP SCHEMA `+schema+` CASCADE`) })
-	sep := "?"
-	if strings.Contains(shared.url, "?") {
-		sep = "&"
-	}
-	return shared.url + sep + "search_path=" + schema
-}
-
-func onServer(t testing.TB, statement string) {
-	t.Helper()
-	conn, err := pgx.Connect(context.Background(), shared.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	if _, err := conn.Exec(context.Background(), statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // store is what the stores have in common.
 type store interface {
@@ -208,7 +149,12 @@ func openSQLite(t testing.TB) *harness {
 var levels = []sql.IsolationLevel{sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable}
 
 func openPostgres(t testing.TB) *harness {
-	db := openDB(t, "pgx", postgresURL(t))
+	_, url := pgtest.Schema(t, pgtest.URL(t))
+	return openPostgresAt(t, url)
+}
+
+func openPostgresAt(t testing.TB, url string) *harness {
+	db := openDB(t, "pgx", url)
 	s, err := postgres.New(db, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -280,18 +226,10 @@ func (x *sqlTx) Exec(ctx context.Context, statement string) error {
 }
 
 func openPgx(t testing.TB) *harness {
-	h := openPostgres(t)
+	_, url := pgtest.Schema(t, pgtest.URL(t))
+	h := openPostgresAt(t, url)
 	s := h.store.(*postgres.Store)
-	var schema string
-	if err := h.db.QueryRow(`SELECT current_schema()`).Scan(&schema); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := pgxpool.ParseConfig(shared.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.ConnConfig.RuntimeParams["search_path"] = schema
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	pool, err := pgxpool.New(context.Background(), url)
 	if err != nil {
 		t.Fatal(err)
 	}

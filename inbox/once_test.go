@@ -13,6 +13,7 @@ import (
 	"github.com/ducnguyen96/ticketing-common/inbox"
 	"github.com/ducnguyen96/ticketing-common/inbox/postgres"
 	"github.com/ducnguyen96/ticketing-common/inbox/sqlite"
+	"github.com/ducnguyen96/ticketing-common/internal/pgtest"
 )
 
 // result is what Once returned.
@@ -407,12 +408,9 @@ func TestNamesAreChecked(t *testing.T) {
 }
 
 func TestTheTableIsWhereTheOptionsSay(t *testing.T) {
-	h := openPostgres(t)
-	var schema string
-	if err := h.db.QueryRow(`SELECT current_schema()`).Scan(&schema); err != nil {
-		t.Fatal(err)
-	}
-	s, err := postgres.New(openDB(t, "pgx", shared.url), &postgres.Options{Schema: schema, Table: "handled"})
+	schema, url := pgtest.Schema(t, pgtest.URL(t))
+	h := openPostgresAt(t, url)
+	s, err := postgres.New(openDB(t, "pgx", pgtest.URL(t)), &postgres.Options{Schema: schema, Table: "handled"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/outbox"
 	"github.com/ducnguyen96/ticketing-common/outbox/internal/outbench"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/outbox/postgres"
 )
 

@@ -15,10 +15,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/natstest"
 	"github.com/ducnguyen96/ticketing-common/outbox"
 	"github.com/ducnguyen96/ticketing-common/outbox/internal/crashtest"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/outbox/postgres"
 )
 

@@ -10,11 +10,11 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/outbox"
 	"github.com/ducnguyen96/ticketing-common/outbox/internal/crashtest"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/outbox/postgres"
 	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
 )

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ducnguyen96/ticketing-common/internal/port"
 )
 
 // Server is a cluster in a temporary directory, on a free port of the
@@ -23,7 +24,7 @@ import (
 // directory with it.
 type Server struct {
 	dir      string
-	port     int
+	port     *port.Reservation
 	settings []string
 	running  *exec.Cmd
 	lifeline io.WriteCloser // the server's keeper ends it when this is closed
@@ -32,7 +33,7 @@ type Server struct {
 
 // URL returns the URL of the superuser, who has no password.
 func (s *Server) URL() string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", s.port.Addr())
 }
 
 var errNoBinaries = errors.New("neither PATH nor /usr/lib/postgresql has initdb")
@@ -89,21 +90,13 @@ func start(settings ...string) (_ *Server, err error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = port.Reserve(0); err != nil {
 		return nil, err
 	}
 	return s, s.Start()
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
-}
 
 // keeper runs the server until its own standard input ends, which it does when
 // the test process is gone, then stops it. It removes the directory unless it
@@ -127,7 +120,7 @@ func (s *Server) Start() error {
 		return err
 	}
 	args := []string{"-c", keeper, "keeper", s.dir, postgres, "-D", s.data(), "-k", s.dir,
-		"-c", "listen_addresses=127.0.0.1", "-p", strconv.Itoa(s.port)}
+		"-c", "listen_addresses=" + port.Loopback, "-p", strconv.Itoa(s.port.Number)}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}

@@ -58,13 +58,14 @@ func missing(t testing.TB, err error) {
 	t.Skip(text)
 }
 
-// URL returns the URL of the shared server.
+// URL returns the URL of the shared server. One that pgtest has started is made
+// for tests: it does not sync, and finds a deadlock soon.
 func URL(t testing.TB) string {
 	t.Helper()
 	if url := os.Getenv(urlVariable); url != "" {
 		return url
 	}
-	shared.once.Do(func() { shared.server, shared.err = start("fsync=off") })
+	shared.once.Do(func() { shared.server, shared.err = start("fsync=off", "deadlock_timeout=50ms") })
 	if shared.err != nil {
 		missing(t, shared.err)
 	}
