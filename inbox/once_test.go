@@ -371,16 +371,17 @@ func TestAHandlersOwnMissingTableIsNotTheInboxes(t *testing.T) {
 	})
 }
 
-// statusError has a code that means SQLITE_BUSY to nobody but SQLite.
-type statusError struct{}
+// Error has a code that means SQLITE_BUSY to nobody but SQLite, whose drivers
+// call theirs Error too.
+type Error struct{}
 
-func (statusError) Error() string { return "status 5" }
-func (statusError) Code() int     { return 5 }
+func (Error) Error() string { return "status 5" }
+func (Error) Code() int     { return 5 }
 
 func TestAHandlersOwnCodesAreNotTheDatabases(t *testing.T) {
 	everyRoad(t, func(t *testing.T, h *harness) {
-		_, err := h.mustBegin(t, h.levels[0]).Once(t.Context(), consumer, "e", func() error { return statusError{} })
-		if !errors.Is(err, statusError{}) || errors.Is(err, inbox.ErrTryAgain) {
+		_, err := h.mustBegin(t, h.levels[0]).Once(t.Context(), consumer, "e", func() error { return Error{} })
+		if !errors.Is(err, Error{}) || errors.Is(err, inbox.ErrTryAgain) {
 			t.Errorf("Once: %v, want the error of f alone", err)
 		}
 	})

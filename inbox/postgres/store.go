@@ -12,6 +12,7 @@ import (
 
 	"github.com/ducnguyen96/ticketing-common/inbox"
 	"github.com/ducnguyen96/ticketing-common/inbox/internal/once"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 )
 
 // Options configures a [Store]. Nil and the zero value are good.
@@ -29,7 +30,6 @@ type Store struct {
 	dialect once.Dialect
 	schema  string
 	check   string
-	purge   string
 	lock    int64 // the advisory lock of Migrate
 }
 
@@ -53,12 +53,12 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 	if o.Table == "" {
 		o.Table = "inbox"
 	}
-	if err := once.CheckName("table", o.Table); err != nil {
+	if err := sqlstore.CheckName("inbox: table", o.Table); err != nil {
 		return nil, err
 	}
 	table := `"` + o.Table + `"`
 	if o.Schema != "" {
-		if err := once.CheckName("schema", o.Schema); err != nil {
+		if err := sqlstore.CheckName("inbox: schema", o.Schema); err != nil {
 			return nil, err
 		}
 		table = `"` + o.Schema + `".` + table
@@ -71,12 +71,12 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 		lock:   int64(h.Sum64()),
 		schema: fill(schema),
 		check:  fill(`SELECT count(handled_at) FROM {{table}} WHERE consumer = '' AND event_id = ''`),
-		// Purges at the same time take different rows.
-		purge: fill(`DELETE FROM {{table}} WHERE ctid = ANY (ARRAY(
-			SELECT ctid FROM {{table}} WHERE handled_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
-			ORDER BY handled_at LIMIT $2 FOR UPDATE SKIP LOCKED))`),
 		dialect: once.Dialect{
-			Insert:   fill(`INSERT INTO {{table}} (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`),
+			Insert: fill(`INSERT INTO {{table}} (consumer, event_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`),
+			// Purges at the same time take different rows.
+			Delete: fill(`DELETE FROM {{table}} WHERE ctid = ANY (ARRAY(
+				SELECT ctid FROM {{table}} WHERE handled_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
+				ORDER BY handled_at LIMIT $2 FOR UPDATE SKIP LOCKED))`),
 			Conflict: conflict,
 			Explain:  explain,
 		},
@@ -141,50 +141,29 @@ func (s *Store) Within(inTx func(ctx context.Context, fn func(tx *sql.Tx) error)
 }
 
 func (s *Store) inTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	return once.InTx(ctx, s.db, fn)
+	return sqlstore.InTx(ctx, s.db, fn)
 }
 
 // Purge implements [inbox.Store].
 func (s *Store) Purge(ctx context.Context, age time.Duration, limit int) (n int, err error) {
-	err = s.inTx(ctx, func(tx *sql.Tx) error {
-		deleted, err := once.SQL(tx)(ctx, s.purge, age.Microseconds(), limit)
-		n = int(deleted)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("inbox/postgres: purge: %w", s.dialect.Name(explain(err)))
-	}
-	return n, nil
+	return s.dialect.Purge(ctx, s.inTx, age, limit)
 }
 
-// Why PostgreSQL refused, by SQLSTATE. The errors of pgx and of lib/pq have a
-// method for it.
+// Why PostgreSQL refused, by SQLSTATE.
 const (
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
-	undefinedTable       = "42P01"
-	undefinedColumn      = "42703"
-	invalidSchema        = "3F000"
 )
 
-func state(err error) string {
-	var s interface{ SQLState() string }
-	if errors.As(err, &s) {
-		return s.SQLState()
-	}
-	return ""
-}
-
 func conflict(err error) bool {
-	s := state(err)
+	s := sqlstore.SQLState(err)
 	return s == serializationFailure || s == deadlockDetected
 }
 
 // explain names the errors of the store's statements that a caller can do
 // something about.
 func explain(err error) error {
-	switch state(err) {
-	case undefinedTable, undefinedColumn, invalidSchema:
+	if sqlstore.Undefined(err) {
 		return fmt.Errorf("%w: %w", inbox.ErrNotMigrated, err)
 	}
 	return err

@@ -11,6 +11,8 @@ import (
 
 	"github.com/ducnguyen96/ticketing-common/inbox"
 	"github.com/ducnguyen96/ticketing-common/inbox/internal/once"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlitecode"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 )
 
 // Options configures a [Store]. Nil and the zero value are good.
@@ -27,7 +29,6 @@ type Store struct {
 	dialect once.Dialect
 	schema  string
 	check   string
-	purge   string
 	writing chan struct{} // the writer in this process
 }
 
@@ -49,7 +50,7 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 	if opts != nil && opts.Table != "" {
 		table = opts.Table
 	}
-	if err := once.CheckName("table", table); err != nil {
+	if err := sqlstore.CheckName("inbox: table", table); err != nil {
 		return nil, err
 	}
 	fill := strings.NewReplacer(
@@ -62,11 +63,11 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 		writing: make(chan struct{}, 1),
 		schema:  fill(schema),
 		check:   fill(`SELECT count(handled_at) FROM {{table}} WHERE consumer = '' AND event_id = ''`),
-		purge: fill(`DELETE FROM {{table}} WHERE (consumer, event_id) IN (
-			SELECT consumer, event_id FROM {{table}} WHERE handled_at < {{now}} - ? ORDER BY handled_at LIMIT ?)`),
 		dialect: once.Dialect{
-			Insert:   fill(`INSERT INTO {{table}} (consumer, event_id) VALUES (?, ?) ON CONFLICT DO NOTHING`),
-			Conflict: busy,
+			Insert: fill(`INSERT INTO {{table}} (consumer, event_id) VALUES (?, ?) ON CONFLICT DO NOTHING`),
+			Delete: fill(`DELETE FROM {{table}} WHERE (consumer, event_id) IN (
+				SELECT consumer, event_id FROM {{table}} WHERE handled_at < {{now}} - ? ORDER BY handled_at LIMIT ?)`),
+			Conflict: sqlitecode.IsBusy,
 			Explain:  func(err error) error { return explain(err, table) },
 		},
 	}, nil
@@ -129,18 +130,10 @@ func (s *Store) inTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return once.InTx(ctx, s.db, fn)
+	return sqlstore.InTx(ctx, s.db, fn)
 }
 
 // Purge implements [inbox.Store].
 func (s *Store) Purge(ctx context.Context, age time.Duration, limit int) (n int, err error) {
-	err = s.inTx(ctx, func(tx *sql.Tx) error {
-		deleted, err := once.SQL(tx)(ctx, s.purge, age.Microseconds(), limit)
-		n = int(deleted)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("inbox/sqlite: purge: %w", s.dialect.Name(s.dialect.Explain(err)))
-	}
-	return n, nil
+	return s.dialect.Purge(ctx, s.inTx, age, limit)
 }

@@ -5,29 +5,15 @@ import (
 	"database/sql"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
 )
 
 // Parked implements [outbox.Store].
 func (s *Store) Parked(ctx context.Context, after int64, limit int) ([]outbox.Parked, error) {
-	rows, err := s.db.QueryContext(ctx, s.q.parked, after, limit)
-	if err != nil {
-		return nil, explain(err)
-	}
-	defer rows.Close()
-	var list []outbox.Parked
-	var c columns
-	for rows.Next() {
-		var p outbox.Parked
-		var age int64
-		if err := c.scan(rows, &p.Row, &p.Reason, &age); err != nil {
-			return nil, err
-		}
-		p.Blocked = true
-		p.Age = time.Duration(age) * time.Microsecond
-		list = append(list, p)
-	}
-	return list, rows.Err()
+	list, err := record.Parked(s.db.QueryContext(ctx, s.q.parked, after, limit))
+	return list, explain(err)
 }
 
 // Requeue implements [outbox.Store].
@@ -61,7 +47,7 @@ func (s *Store) revive(ctx context.Context, query string, args []any) (n int, er
 			return err
 		}
 		for _, arg := range args {
-			changed, err := affected(tx.ExecContext(ctx, query, arg))
+			changed, err := sqlstore.Affected(tx.ExecContext(ctx, query, arg))
 			if err != nil {
 				return err
 			}
@@ -85,11 +71,6 @@ func (s *Store) revive(ctx context.Context, query string, args []any) (n int, er
 
 // Stats implements [outbox.Store].
 func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
-	var st outbox.Stats
-	var oldest, lease int64
-	err := s.db.QueryRowContext(ctx, s.q.stats).Scan(
-		&st.Pending, &oldest, &st.Parked, &st.Waiting, &st.Published, &st.Holder, &st.Epoch, &lease)
-	st.Oldest = time.Duration(max(oldest, 0)) * time.Microsecond
-	st.Lease = time.Duration(max(lease, 0)) * time.Microsecond
+	st, err := record.Stats(ctx, s.db, s.q.stats)
 	return st, explain(err)
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
 )
 
 // Pending implements [outbox.Store].
@@ -29,7 +30,7 @@ func (s *Store) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.Ro
 // reading is one call of Pending.
 type reading struct {
 	s     *Store
-	c     columns
+	c     record.Reader
 	left  int // how many rows may come
 	over  bool
 	yield func(outbox.Row, error) bool
@@ -73,7 +74,7 @@ func (r *reading) rows(rows *sql.Rows, err error) error {
 	defer rows.Close()
 	for !r.over && r.left > 0 && rows.Next() {
 		var row outbox.Row
-		if err := r.c.scan(rows, &row, &row.Blocked); err != nil {
+		if err := r.c.Scan(rows, &row, &row.Blocked); err != nil {
 			return err
 		}
 		r.left--

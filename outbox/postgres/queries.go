@@ -1,6 +1,10 @@
 package postgres
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
+)
 
 // queries is the SQL of one table. Lists are passed as text, which every driver
 // can.
@@ -26,7 +30,7 @@ const insert = `INSERT INTO {{table}} (id, dedupe_id, key, subject, header, data
 
 // pending, without its end. IN makes one list of the parked keys; with EXISTS
 // setting up the query takes twice the time.
-const pending = `SELECT seq, id, dedupe_id, key, subject, time, header, data,
+const pending = `SELECT ` + record.Columns + `,
 		key IN (SELECT p.key FROM {{table}} p WHERE p.state = 2 AND p.key <> '')
 	FROM {{table}} t WHERE state = 0 AND seq > $1`
 
@@ -89,7 +93,7 @@ func newQueries(o Options) queries {
 				ORDER BY changed_at LIMIT $2))
 			AND EXISTS (SELECT 1 FROM {{relay}} WHERE epoch = $3)`},
 
-		{&q.parked, `SELECT seq, id, dedupe_id, key, subject, time, header, data, coalesce(reason, ''),
+		{&q.parked, `SELECT ` + record.Columns + `, coalesce(reason, ''),
 				(extract(epoch FROM clock_timestamp() - changed_at) * 1000000)::bigint
 			FROM {{table}} WHERE state = 2 AND seq > $1 ORDER BY seq LIMIT $2`},
 		// Nothing is noted down while rows are made pending again.

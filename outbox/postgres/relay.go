@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 	"github.com/ducnguyen96/ticketing-common/outbox"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
 )
 
 // Acquire implements [outbox.Store].
@@ -31,7 +31,7 @@ func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (ep
 
 // Renew implements [outbox.Store].
 func (s *Store) Renew(ctx context.Context, epoch int64, d time.Duration) error {
-	return fenced(affected(s.db.ExecContext(ctx, s.q.renew, d.Microseconds(), epoch)))
+	return fenced(sqlstore.Affected(s.db.ExecContext(ctx, s.q.renew, d.Microseconds(), epoch)))
 }
 
 // fenced is ErrLeaseLost when a statement about the lease found none.
@@ -54,33 +54,12 @@ func (s *Store) Horizon(ctx context.Context) (h outbox.Horizon, err error) {
 	return h, explain(err)
 }
 
-// columns are what rows are scanned into.
-type columns struct {
-	subjects record.Interner
-	subject  sql.RawBytes
-	header   sql.RawBytes
-}
-
-func (c *columns) scan(rows *sql.Rows, r *outbox.Row, more ...any) error {
-	m := &r.Message
-	dest := append([]any{&r.Seq, &m.ID, &m.DedupeID, &m.Key, &c.subject, &m.Time, &c.header, &m.Data}, more...)
-	if err := rows.Scan(dest...); err != nil {
-		return err
-	}
-	m.Subject = c.subjects.Subject(c.subject)
-	var err error
-	if m.Header, err = record.DecodeHeader(c.header); err != nil {
-		return fmt.Errorf("row %d: %w", r.Seq, err)
-	}
-	return nil
-}
-
 // Settle implements [outbox.Store].
 func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
 	if len(st.Parked) == 0 && len(st.Waiting) == 0 {
 		return s.settleSent(ctx, s.db, epoch, st)
 	}
-	return s.inTx(ctx, func(tx *sql.Tx) error {
+	return sqlstore.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		if err := s.settleSent(ctx, tx, epoch, st); err != nil {
 			return err
 		}
@@ -105,7 +84,7 @@ func (s *Store) settleSent(ctx context.Context, tx interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }, epoch int64, st outbox.Settlement) error {
 	if len(st.Sent) == 0 {
-		return fenced(affected(tx.ExecContext(ctx, s.q.count, 0, epoch)))
+		return fenced(sqlstore.Affected(tx.ExecContext(ctx, s.q.count, 0, epoch)))
 	}
 	query := s.q.remove
 	if st.Keep {
@@ -131,6 +110,6 @@ func list(values []int64) string {
 
 // Purge implements [outbox.Store].
 func (s *Store) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (int, error) {
-	n, err := affected(s.db.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, epoch))
+	n, err := sqlstore.Affected(s.db.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, epoch))
 	return int(n), err
 }

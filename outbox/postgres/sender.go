@@ -2,17 +2,17 @@ package postgres
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 	"github.com/ducnguyen96/ticketing-common/outbox"
 	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
 )
 
 // sender writes rows. It is synchronous: done is called before Send returns.
 type sender struct {
+	record.Place
 	s    *Store
 	exec func(ctx context.Context, query string, args ...any) (int64, error)
 }
@@ -62,44 +62,10 @@ func (w sender) insert(ctx context.Context, m *ticketing.Message) (int64, error)
 	return w.exec(ctx, w.s.q.same, same...)
 }
 
-func affected(res sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
-// Why PostgreSQL refused, by SQLSTATE. The errors of pgx and of lib/pq have a
-// method for it.
-const (
-	undefinedTable  = "42P01"
-	undefinedColumn = "42703"
-	invalidSchema   = "3F000"
-)
-
 // explain names the errors that a caller can do something about.
 func explain(err error) error {
-	var state interface{ SQLState() string }
-	if errors.As(err, &state) {
-		switch state.SQLState() {
-		case undefinedTable, undefinedColumn, invalidSchema:
-			return fmt.Errorf("%w: %w", outbox.ErrNotMigrated, err)
-		}
+	if sqlstore.Undefined(err) {
+		return fmt.Errorf("%w: %w", outbox.ErrNotMigrated, err)
 	}
 	return err
 }
-
-// CheckSubject implements [ticketing.SubjectChecker]: the table has a place
-// for every valid subject.
-func (w sender) CheckSubject(ctx context.Context, s ticketing.Subject) error {
-	if err := s.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", ticketing.ErrNoStream, err)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
-// Capabilities declares that headers arrive as they were sent.
-func (w sender) Capabilities() ticketing.Capabilities { return ticketing.Capabilities{Headers: true} }

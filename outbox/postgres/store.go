@@ -9,8 +9,8 @@ import (
 	"hash/fnv"
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 	"github.com/ducnguyen96/ticketing-common/outbox"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
 )
 
 // Options configures a [Store]. Nil and the zero value are good.
@@ -67,11 +67,11 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 	if s.o.Table == "" {
 		s.o.Table = "outbox"
 	}
-	if err := record.CheckName("table", s.o.Table); err != nil {
+	if err := sqlstore.CheckName("outbox: table", s.o.Table); err != nil {
 		return nil, err
 	}
 	if s.o.Schema != "" {
-		if err := record.CheckName("schema", s.o.Schema); err != nil {
+		if err := sqlstore.CheckName("outbox: schema", s.o.Schema); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +109,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.db.QueryRowContext(ctx, s.q.version).Scan(&has); err == nil && has == version {
 		return nil
 	}
-	err := s.inTx(ctx, func(tx *sql.Tx) error {
+	err := sqlstore.InTx(ctx, s.db, func(tx *sql.Tx) error {
 		// Two at a time would meet in the catalogue.
 		if _, err := tx.ExecContext(ctx, s.q.lock, s.locks); err != nil {
 			return err
@@ -127,23 +127,11 @@ func (s *Store) Migrate(ctx context.Context) error {
 // it and wakes the relay. If fn returns an error, InTx rolls back and returns
 // it. See also the function [InTx], for pgx.
 func (s *Store) InTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	if err := s.inTx(ctx, fn); err != nil {
+	if err := sqlstore.InTx(ctx, s.db, fn); err != nil {
 		return err
 	}
 	s.Wake()
 	return nil
-}
-
-func (s *Store) inTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() //nolint:errcheck // it may be committed, and if not, the error says why
-	if err := fn(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 // Tx returns a sender that writes events into the outbox within a transaction
@@ -158,8 +146,8 @@ func (s *Store) inTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
 func (s *Store) Tx(tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }) ticketing.Sender {
-	return sender{s, func(ctx context.Context, query string, args ...any) (int64, error) {
-		return affected(tx.ExecContext(ctx, query, args...))
+	return sender{s: s, exec: func(ctx context.Context, query string, args ...any) (int64, error) {
+		return sqlstore.Affected(tx.ExecContext(ctx, query, args...))
 	}}
 }
 
@@ -170,7 +158,7 @@ func (s *Store) Tx(tx interface {
 func Tx[T interface{ RowsAffected() int64 }](s *Store, tx interface {
 	Exec(ctx context.Context, query string, args ...any) (T, error)
 }) ticketing.Sender {
-	return sender{s, func(ctx context.Context, query string, args ...any) (int64, error) {
+	return sender{s: s, exec: func(ctx context.Context, query string, args ...any) (int64, error) {
 		tag, err := tx.Exec(ctx, query, args...)
 		if err != nil {
 			return 0, err

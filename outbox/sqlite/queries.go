@@ -1,12 +1,16 @@
 package sqlite
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
+)
 
 // now is the database's time in microseconds; its resolution is a millisecond.
 const now = `CAST((julianday('now')-2440587.5)*86400000000 AS INTEGER)`
 
 // pending, without its end.
-const pending = `SELECT seq, id, dedupe_id, key, subject, time, header, data,
+const pending = `SELECT ` + record.Columns + `,
 		key <> '' AND EXISTS (SELECT 1 FROM {{table}} p WHERE p.state = 2 AND p.key = t.key)
 	FROM {{table}} t WHERE state = 0 AND seq > ?`
 
@@ -73,7 +77,7 @@ func newQueries(table string) queries {
 				ORDER BY changed_at LIMIT ?2)
 			AND EXISTS (SELECT 1 FROM {{relay}} WHERE epoch = ?3)`},
 
-		{&q.parked, `SELECT seq, id, dedupe_id, key, subject, time, header, data, reason, {{now}} - changed_at
+		{&q.parked, `SELECT ` + record.Columns + `, reason, {{now}} - changed_at
 			FROM {{table}} WHERE state = 2 AND seq > ? ORDER BY seq LIMIT ?`},
 		{&q.requeue, `UPDATE {{table}} SET state = 0, changed_at = NULL, reason = NULL
 			WHERE id IN (SELECT value FROM json_each(?)) AND state = 2`},

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 	"github.com/ducnguyen96/ticketing-common/outbox"
 	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
 )
@@ -44,7 +45,7 @@ func (s *Store) Renew(ctx context.Context, epoch int64, d time.Duration) error {
 
 // fenced is ErrLeaseLost when a statement about the lease found none.
 func fenced(res sql.Result, err error) error {
-	n, err := affected(res, err)
+	n, err := sqlstore.Affected(res, err)
 	if err == nil && n == 0 {
 		return outbox.ErrLeaseLost
 	}
@@ -74,10 +75,10 @@ func (s *Store) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.Ro
 			return
 		}
 		defer rows.Close()
-		var c columns
+		var c record.Reader
 		for rows.Next() {
 			var r outbox.Row
-			if err := c.scan(rows, &r, &r.Blocked); err != nil {
+			if err := c.Scan(rows, &r, &r.Blocked); err != nil {
 				yield(r, err)
 				return
 			}
@@ -100,29 +101,6 @@ func (s *Store) query(ctx context.Context, q outbox.Query) (*sql.Rows, error) {
 		return nil, err
 	}
 	return stmt.QueryContext(ctx, q.After, q.Limit)
-}
-
-// columns are what rows are scanned into.
-type columns struct {
-	subjects record.Interner
-	subject  sql.RawBytes
-	header   sql.RawBytes
-	micros   int64
-}
-
-func (c *columns) scan(rows *sql.Rows, r *outbox.Row, more ...any) error {
-	m := &r.Message
-	dest := append([]any{&r.Seq, &m.ID, &m.DedupeID, &m.Key, &c.subject, &c.micros, &c.header, &m.Data}, more...)
-	if err := rows.Scan(dest...); err != nil {
-		return err
-	}
-	m.Subject = c.subjects.Subject(c.subject)
-	m.Time = time.UnixMicro(c.micros)
-	var err error
-	if m.Header, err = record.DecodeHeader(c.header); err != nil {
-		return fmt.Errorf("row %d: %w", r.Seq, err)
-	}
-	return nil
 }
 
 // Settle implements [outbox.Store].
@@ -167,7 +145,7 @@ func list[T int64 | string](values []T) string {
 func (s *Store) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (n int, err error) {
 	err = s.inTx(ctx, false, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, epoch)
-		deleted, err := affected(res, err)
+		deleted, err := sqlstore.Affected(res, err)
 		n = int(deleted)
 		return err
 	})

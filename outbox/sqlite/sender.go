@@ -6,12 +6,15 @@ import (
 	"fmt"
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlitecode"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 	"github.com/ducnguyen96/ticketing-common/outbox"
 	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
 )
 
 // sender writes rows. It is synchronous: done is called before Send returns.
 type sender struct {
+	record.Place
 	s  *Store
 	tx interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -31,41 +34,19 @@ func (w sender) send(ctx context.Context, m *ticketing.Message) error {
 	}
 	header := record.EncodeHeader(m.Header)
 	same := []any{m.ID, m.DedupeID, m.Key, string(m.Subject), header, record.NotNil(m.Data)}
-	n, err := affected(w.tx.ExecContext(ctx, w.s.q.insert, append(same, m.Time.UnixMicro())...))
+	n, err := sqlstore.Affected(w.tx.ExecContext(ctx, w.s.q.insert, append(same, m.Time.UnixMicro())...))
 	if err == nil && n == 0 {
 		// A write that changes nothing, because Exec is all there is.
-		if n, err = affected(w.tx.ExecContext(ctx, w.s.q.same, same...)); err == nil && n == 0 {
+		if n, err = sqlstore.Affected(w.tx.ExecContext(ctx, w.s.q.same, same...)); err == nil && n == 0 {
 			return ticketing.NewPublishError(ticketing.OutcomeRejected, m,
 				fmt.Errorf("%w: %w", ticketing.ErrInvalidEvent, outbox.ErrIDTaken))
 		}
 	}
 	if err != nil {
-		if c := code(err); c == codeBusySnapshot || c == codeBusy {
+		if c := sqlitecode.Of(err); c == sqlitecode.BusySnapshot || c == sqlitecode.Busy {
 			err = fmt.Errorf("%w: %w", ErrUpgrade, err)
 		}
 		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, w.s.explain(err))
 	}
 	return nil
 }
-
-func affected(res sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
-// CheckSubject implements [ticketing.SubjectChecker]: the table has a place
-// for every valid subject.
-func (w sender) CheckSubject(ctx context.Context, s ticketing.Subject) error {
-	if err := s.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", ticketing.ErrNoStream, err)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
-// Capabilities declares that headers arrive as they were sent.
-func (w sender) Capabilities() ticketing.Capabilities { return ticketing.Capabilities{Headers: true} }

@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlitecode"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 	"github.com/ducnguyen96/ticketing-common/outbox"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/record"
 )
 
 // Options configures a [Store]. Nil and the zero value are good.
@@ -81,7 +82,7 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 	if s.o.BusyTimeout <= 0 {
 		s.o.BusyTimeout = 5 * time.Second
 	}
-	if err := record.CheckName("table", s.o.Table); err != nil {
+	if err := sqlstore.CheckName("outbox: table", s.o.Table); err != nil {
 		return nil, err
 	}
 	s.q = newQueries(s.o.Table)
@@ -137,7 +138,7 @@ func (s *Store) inTx(ctx context.Context, lock bool, fn func(tx *sql.Tx) error) 
 	until := time.Now().Add(s.o.BusyTimeout)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		began, err := s.try(ctx, lock, fn)
-		if began || !busy(err) || time.Now().After(until) {
+		if began || !sqlitecode.IsBusy(err) || time.Now().After(until) {
 			return s.explain(err)
 		}
 		select {
@@ -183,14 +184,14 @@ func (s *Store) try(ctx context.Context, lock bool, fn func(tx *sql.Tx) error) (
 func (s *Store) Tx(tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }) ticketing.Sender {
-	return sender{s, tx}
+	return sender{s: s, tx: tx}
 }
 
 // ErrUpgrade means that the transaction read before it wrote, and that another
-// has written since then, or is writing. SQLite cannot make it a writing one. Roll back and
-// run it again, and let it take the write lock first: with outbox.InTx, with
-// BEGIN IMMEDIATE (the driver's _txlock=immediate), or by writing before it
-// reads.
+// has written since then, or is writing. SQLite cannot make it a writing
+// one. Roll back and run it again, and let it take the write lock first: with
+// outbox.InTx, with BEGIN IMMEDIATE (the driver's _txlock=immediate), or by
+// writing before it reads.
 var ErrUpgrade = errors.New("the transaction read first and cannot write any more, because another has written since: " +
 	"roll back and run it again, with outbox.InTx or BEGIN IMMEDIATE (_txlock=immediate), or write before you read")
 

@@ -6,9 +6,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"regexp"
+	"time"
 
 	"github.com/ducnguyen96/ticketing-common/inbox"
+	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
 )
 
 // Execer is a transaction of database/sql: a *sql.Tx, or a *sql.Conn on which
@@ -26,17 +27,14 @@ func SQL(tx Execer) Exec {
 		if _, ok := tx.(*sql.DB); ok {
 			return 0, inbox.ErrNoTransaction
 		}
-		res, err := tx.ExecContext(ctx, query, args...)
-		if err != nil {
-			return 0, err
-		}
-		return res.RowsAffected()
+		return sqlstore.Affected(tx.ExecContext(ctx, query, args...))
 	}
 }
 
 // Dialect is what the databases differ in.
 type Dialect struct {
 	Insert   string                // notes down $1, $2, or changes no row where they stand already
+	Delete   string                // deletes rows older than $1 microseconds, at most $2
 	Conflict func(err error) bool  // another transaction was in the way
 	Explain  func(err error) error // names what else a failed statement of the store's means
 }
@@ -86,29 +84,15 @@ func Within[T any](d *Dialect, inTx func(ctx context.Context, fn func(tx T) erro
 	}
 }
 
-// InTx runs fn in a transaction of db.
-func InTx(ctx context.Context, db *sql.DB, fn func(tx *sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+// Purge is the Purge of a store, whose transactions are run by inTx.
+func (d *Dialect) Purge(ctx context.Context, inTx func(ctx context.Context, fn func(tx *sql.Tx) error) error, age time.Duration, limit int) (n int, err error) {
+	err = inTx(ctx, func(tx *sql.Tx) error {
+		deleted, err := SQL(tx)(ctx, d.Delete, age.Microseconds(), limit)
+		n = int(deleted)
+		return err
+	})
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("inbox: purge: %w", d.Name(d.Explain(err)))
 	}
-	defer tx.Rollback() //nolint:errcheck // it may be committed, and if not, the error says why
-	if err := fn(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
-// maxName leaves room for an index's suffix within the 63 bytes that
-// PostgreSQL allows.
-const maxName = 40
-
-var name = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
-
-// CheckName reports why a table or schema cannot have the name.
-func CheckName(what, s string) error {
-	if len(s) > maxName || !name.MatchString(s) {
-		return fmt.Errorf("inbox: %s name %q: it has to be a lower-case letter or '_', then lower-case letters, digits and '_', at most %d bytes", what, s, maxName)
-	}
-	return nil
+	return n, nil
 }

@@ -1,13 +1,13 @@
 // Package record is what the stores have in common: which messages can be a
-// row, how headers are written, and which names are allowed.
+// row, how headers are written, and how rows are read.
 package record
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -18,14 +18,6 @@ import (
 // DefaultMaxPayload is the max_payload of a NATS server that is not
 // configured.
 const DefaultMaxPayload = 1 << 20
-
-// The states of a row, in every store.
-const (
-	Pending = 0
-	Waiting = 1
-	Parked  = 2
-	Sent    = 3
-)
 
 // Check reports why m cannot be a row, as a [*ticketing.PublishError], or
 // nil. maxPayload 0 is the default, and less than 0 is no limit.
@@ -46,6 +38,24 @@ func Check(m *ticketing.Message, maxPayload int) error {
 	}
 	return ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
 }
+
+// Place is what a sender into a table says of itself: that there is a place for
+// every valid subject.
+type Place struct{}
+
+// CheckSubject implements [ticketing.SubjectChecker].
+func (Place) CheckSubject(ctx context.Context, s ticketing.Subject) error {
+	if err := s.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ticketing.ErrNoStream, err)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Capabilities declares that headers arrive as they were sent.
+func (Place) Capabilities() ticketing.Capabilities { return ticketing.Capabilities{Headers: true} }
 
 func text(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
@@ -92,34 +102,4 @@ func DecodeHeader(b []byte) (map[string][]string, error) {
 		h[name] = append(h[name], value[:len(value)-1])
 	}
 	return h, nil
-}
-
-// maxName leaves room for the suffixes of indexes within the 63 bytes that
-// PostgreSQL allows.
-const maxName = 40
-
-var name = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
-
-// CheckName reports why a table or schema cannot have the name.
-func CheckName(what, s string) error {
-	if len(s) > maxName || !name.MatchString(s) {
-		return fmt.Errorf("outbox: %s name %q: it has to be a lower-case letter or '_', then lower-case letters, digits and '_', at most %d bytes", what, s, maxName)
-	}
-	return nil
-}
-
-// Interner makes equal strings share their memory: a table has few subjects.
-type Interner map[string]ticketing.Subject
-
-// Subject returns b as a subject.
-func (in *Interner) Subject(b []byte) ticketing.Subject {
-	if s, ok := (*in)[string(b)]; ok {
-		return s
-	}
-	if *in == nil {
-		*in = make(Interner)
-	}
-	s := ticketing.Subject(b)
-	(*in)[string(s)] = s
-	return s
 }
