@@ -14,7 +14,7 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/outbox"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/crashtest"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/faulttest"
 	"github.com/ducnguyen96/ticketing-common/outbox/postgres"
 	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
 )
@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) {
 	process.Dispatch(process.Roles{
 		"nats": natsserver.Role(),
-		"relay": crashtest.Relay(func(ctx context.Context, url string) (outbox.Store, error) {
+		"relay": faulttest.Relay(func(ctx context.Context, url string) (outbox.Store, error) {
 			db, err := sql.Open("pgx", url)
 			if err != nil {
 				return nil, err
@@ -46,6 +46,17 @@ func openDB(t testing.TB, url string) *sql.DB {
 		}
 	})
 	return db
+}
+
+// empty returns a store in a schema of its own, without tables.
+func empty(t testing.TB, opts *postgres.Options) *postgres.Store {
+	t.Helper()
+	_, url := pgtest.Schema(t, pgtest.URL(t))
+	s, err := postgres.New(openDB(t, url), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func open(t testing.TB, url string, opts *postgres.Options) *postgres.Store {
@@ -75,6 +86,7 @@ func TestStoreKeepsTheContractThroughDatabaseSQL(t *testing.T) {
 		return storetest.Harness{
 			Store: s,
 			Open:  func(t *testing.T) outbox.Store { return open(t, url, nil) },
+			Empty: func(t *testing.T) storetest.Migrator { return empty(t, nil) },
 			Begin: func(ctx context.Context) (storetest.Tx, error) {
 				tx, err := db.BeginTx(ctx, nil)
 				return &sqlTx{tx, s}, err
@@ -111,6 +123,7 @@ func TestStoreKeepsTheContractThroughPgx(t *testing.T) {
 		return storetest.Harness{
 			Store: s,
 			Open:  func(t *testing.T) outbox.Store { return open(t, pgtest.URL(t), opts) },
+			Empty: func(t *testing.T) storetest.Migrator { return empty(t, &postgres.Options{Table: "events"}) },
 			Begin: func(ctx context.Context) (storetest.Tx, error) {
 				tx, err := pool.Begin(ctx)
 				return &pgxTx{tx, s}, err

@@ -13,7 +13,7 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 	"github.com/ducnguyen96/ticketing-common/outbox"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/crashtest"
+	"github.com/ducnguyen96/ticketing-common/outbox/internal/faulttest"
 	"github.com/ducnguyen96/ticketing-common/outbox/sqlite"
 	"github.com/ducnguyen96/ticketing-common/outbox/storetest"
 )
@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) {
 	process.Dispatch(process.Roles{
 		"nats": natsserver.Role(),
-		"relay": crashtest.Relay(func(ctx context.Context, path string) (outbox.Store, error) {
+		"relay": faulttest.Relay(func(ctx context.Context, path string) (outbox.Store, error) {
 			db, err := sql.Open("sqlite", path+pragmas)
 			if err != nil {
 				return nil, err
@@ -50,12 +50,19 @@ func openDB(t testing.TB, path string) *sql.DB {
 	return db
 }
 
-func open(t testing.TB, db *sql.DB) *sqlite.Store {
+// store returns a store in db, without tables.
+func store(t testing.TB, db *sql.DB) *sqlite.Store {
 	t.Helper()
 	s, err := sqlite.New(db, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func open(t testing.TB, db *sql.DB) *sqlite.Store {
+	t.Helper()
+	s := store(t, db)
 	if err := s.Migrate(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +77,9 @@ func TestStoreKeepsTheContract(t *testing.T) {
 		return storetest.Harness{
 			Store: s,
 			Open:  func(t *testing.T) outbox.Store { return open(t, openDB(t, path)) },
+			Empty: func(t *testing.T) storetest.Migrator {
+				return store(t, openDB(t, filepath.Join(t.TempDir(), "empty.db")))
+			},
 			Begin: func(ctx context.Context) (storetest.Tx, error) {
 				conn, err := db.Conn(ctx)
 				if err != nil {

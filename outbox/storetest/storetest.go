@@ -22,6 +22,8 @@ type Harness struct {
 	// Open returns another Store over the same tables, as another process has
 	// one.
 	Open func(t *testing.T) outbox.Store
+	// Empty returns a Store over a database that does not have the tables.
+	Empty func(t *testing.T) Migrator
 	// Begin begins a transaction of a service.
 	Begin func(ctx context.Context) (Tx, error)
 	// InTx runs fn by outbox.InTx. The sender is that of the transaction.
@@ -29,6 +31,12 @@ type Harness struct {
 	// OneWriter says that a transaction that wrote keeps others from writing
 	// until it ends.
 	OneWriter bool
+}
+
+// Migrator is a store that makes its tables.
+type Migrator interface {
+	outbox.Store
+	Migrate(ctx context.Context) error
 }
 
 // Tx is a transaction of a service.
@@ -48,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		name  string
 		tests []test
 	}{
+		{"Tables", tablesTests},
 		{"Transaction", transactionTests},
 		{"Lease", leaseTests},
 		{"Queue", queueTests},

@@ -1,6 +1,7 @@
-// Package crashtest does to relays in processes of their own what happens to
-// processes: SIGKILL and SIGSTOP. The broker is a real JetStream server.
-package crashtest
+// Package faulttest is what the fault tests of the stores have in common. It
+// does to relays in processes of their own what happens to processes: SIGKILL
+// and SIGSTOP. The broker is a real JetStream server.
+package faulttest
 
 import (
 	"bytes"
@@ -81,9 +82,7 @@ func relay(s outbox.Store, to ticketing.Sender) *outbox.Relay {
 // Harness is an outbox, which other processes open by a name.
 type Harness struct {
 	Role, Name string
-	Store      outbox.Store
-	// Add commits events in one transaction.
-	Add func(ctx context.Context, messages []*ticketing.Message) error
+	Store      Store
 }
 
 type test struct {
@@ -161,26 +160,11 @@ func (t *test) add(n int) {
 	t.Helper()
 	var batch []*ticketing.Message
 	for range n {
-		batch = append(batch, &ticketing.Message{
-			ID: fmt.Sprint("e", t.n), Key: fmt.Sprint("key", t.n%keys), Subject: subject, Time: time.Now(), Data: []byte("{}"),
-		})
+		batch = append(batch, Message(fmt.Sprint("e", t.n), fmt.Sprint("key", t.n%keys)))
 		t.n++
 	}
-	if err := t.Add(t.Context(), batch); err != nil {
+	if err := Add(t.Context(), t.Store, batch...); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func (t *test) eventually(what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for limit := time.After(time.Minute); !ok(); {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatal("not within a minute: " + what)
-		}
 	}
 }
 
@@ -188,7 +172,7 @@ func (t *test) eventually(what string, ok func() bool) {
 // one, and nobody could do anything until the child goes on.
 func (t *test) suspend(child *process.Process) {
 	t.Helper()
-	t.eventually("the child is suspended outside of a transaction", func() bool {
+	Eventually(t.T, "the child is suspended outside of a transaction", func() bool {
 		if err := child.Suspend(); err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +199,7 @@ func (t *test) stored() int {
 
 func (t *test) drained() {
 	t.Helper()
-	t.eventually("the table is empty", func() bool {
+	Eventually(t.T, "the table is empty", func() bool {
 		st, err := t.Store.Stats(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -266,14 +250,14 @@ func (t *test) check() (again int) {
 	return again
 }
 
-// Run runs the tests; open is called for each.
-func Run(t *testing.T, open func(t *testing.T) Harness) {
+// RunCrashes runs the tests; open is called for each.
+func RunCrashes(t *testing.T, open func(t *testing.T) Harness) {
 	t.Run("KilledBetweenPublishAndBookkeeping", func(t *testing.T) {
 		x := start(t, open(t), 2*time.Minute)
 		x.add(2000)
 		child, _ := x.child("SETTLE=1")
 		// More are stored than were noted down, and it is stuck.
-		x.eventually("the child has published", func() bool {
+		Eventually(t, "the child has published", func() bool {
 			st, err := x.Store.Stats(t.Context())
 			return err == nil && st.Published > 0 && x.stored() > int(st.Published)
 		})
@@ -294,7 +278,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		for range 3 {
 			before := x.stored()
 			x.add(1000)
-			x.eventually("some are published", func() bool { return x.stored() > before+100 })
+			Eventually(t, "some are published", func() bool { return x.stored() > before+100 })
 			if err := child.Restart(); err != nil {
 				t.Fatal(err)
 			}
@@ -306,7 +290,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		x := start(t, open(t), 100*time.Millisecond)
 		x.add(10_000)
 		child, out := x.child()
-		x.eventually("the child publishes", func() bool { return x.stored() > 500 })
+		Eventually(t, "the child publishes", func() bool { return x.stored() > 500 })
 		x.suspend(child)
 		at := x.stored()
 		if at > 9000 {
@@ -318,7 +302,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		if err := child.Resume(); err != nil {
 			t.Fatal(err)
 		}
-		x.eventually("the child finds out", func() bool { return out.has("lost its lease") })
+		Eventually(t, "the child finds out", func() bool { return out.has("lost its lease") })
 		x.add(100)
 		x.drained()
 		// What is in the child's hands, and in its socket, may still come.
