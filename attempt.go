@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// attempt works on j once, and reports whether it has to be tried again and
-// after how long. Otherwise j is settled.
-func (r *run) attempt(j *job, w *watchdog) (again bool, after time.Duration) {
+// attempt works on j once.
+func (r *run) attempt(j *job, w *watchdog) outcome {
 	if j.dead != nil {
 		return r.bury(j)
 	}
@@ -17,7 +16,7 @@ func (r *run) attempt(j *job, w *watchdog) (again bool, after time.Duration) {
 		return r.attemptFailed(j, err)
 	}
 	r.settle(j, Verdict{Kind: Ack})
-	return false, 0
+	return outcome{}
 }
 
 // call runs the handler, with its timeout, and makes a panic an error.
@@ -47,42 +46,51 @@ func recoverAs(err *error) {
 }
 
 // attemptFailed decides what becomes of j after err.
-func (r *run) attemptFailed(j *job, err error) (again bool, after time.Duration) {
+func (r *run) attemptFailed(j *job, err error) outcome {
 	if j.in.settled.Load() {
-		return false, 0 // the watchdog gave it up, and said so
+		return outcome{} // the watchdog gave it up, and said so
+	}
+	if errors.Is(err, ErrApplied) {
+		r.settle(j, Verdict{Kind: Ack, Err: err})
+		return outcome{}
+	}
+	var permanent *permanentError
+	hopeless := errors.As(err, &permanent)
+	if !hopeless && mustWait(err) {
+		return r.postpone(j, err)
 	}
 	attempt := j.attempt()
 	j.failures++
-	var permanent *permanentError
-	if errors.As(err, &permanent) || attempt >= r.opts.MaxAttempts {
+	if hopeless || attempt >= r.opts.MaxAttempts {
 		j.dead = err
 		return r.bury(j)
 	}
-	var chosen *retryAfterError
-	if errors.As(err, &chosen) {
-		after = chosen.after
-	} else {
-		after = r.backoff(attempt)
-	}
+	after := chosen(err, r.backoff(attempt))
 	args := []any{"subject", r.sub.Subject, "group", r.sub.Group, "id", j.in.ID, "attempt", attempt, "retry_after", after, "error", err}
 	var p *PanicError
 	if errors.As(err, &p) {
 		args = append(args, "stack", string(p.Stack))
 	}
 	r.opts.Logger.Warn("event not handled", args...)
-	return r.retry(j, Verdict{Kind: Retry, After: after, Err: err})
+	return r.keep(j, Verdict{Kind: Retry, After: after, Err: err})
 }
 
-// retry keeps j for another attempt, or hands it back where it cannot be kept.
-func (r *run) retry(j *job, v Verdict) (again bool, after time.Duration) {
+// chosen is how long the handler wants to wait after err, or d.
+func chosen(err error, d time.Duration) time.Duration {
+	var after *retryAfterError
+	if errors.As(err, &after) {
+		return after.after
+	}
+	return d
+}
+
+// keep keeps j for another try, or hands it back where it cannot be kept.
+func (r *run) keep(j *job, v Verdict) outcome {
 	if r.isStopped() {
 		r.settle(j, v)
-		return false, 0
+		return outcome{}
 	}
-	if !j.in.Retain(v) {
-		return false, 0
-	}
-	return true, v.After
+	return outcome{again: j.in.Retain(v), after: v.After}
 }
 
 // backoff is the wait after the given number of failed attempts: doubled each
@@ -92,5 +100,10 @@ func (r *run) backoff(failed int) time.Duration {
 	if shift := failed - 1; shift < 32 && r.opts.MinBackoff<<shift < d && r.opts.MinBackoff<<shift > 0 {
 		d = r.opts.MinBackoff << shift
 	}
+	return jitter(d)
+}
+
+// jitter is d with up to 20 % more or less.
+func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }

@@ -229,7 +229,8 @@ type Verdict struct {
 	// After is how long a Retry should wait. NATS Streaming has no negative
 	// acknowledgement: there the message comes again after the ack wait.
 	After time.Duration
-	// Err is why, for Retry, Drop and Abandon: for whoever watches.
+	// Err is why, for whoever watches: with an Ack it is nil, or matches
+	// [ErrApplied].
 	Err error
 }
 

@@ -73,7 +73,7 @@ func (r *run) checkDeadLetters(ctx context.Context) error {
 
 // bury stores j as a dead letter and takes it off the subscription when that
 // is confirmed. Until then j stays where it is.
-func (r *run) bury(j *job) (again bool, after time.Duration) {
+func (r *run) bury(j *job) outcome {
 	subject := DeadLetterSubject(r.sub.Group, r.sub.Subject)
 	log := r.opts.Logger.With("subject", r.sub.Subject, "group", r.sub.Group, "id", j.in.ID, "dead_letter", subject)
 	err := r.storeDead(j)
@@ -83,14 +83,14 @@ func (r *run) bury(j *job) (again bool, after time.Duration) {
 	}
 	if err != nil {
 		j.deadFailures++
-		after = r.backoff(j.deadFailures)
+		after := r.backoff(j.deadFailures)
 		log.Error("dead letter not stored; the event stays where it is", "retry_after", after, "reason", j.dead, "error", err)
-		return r.retry(j, Verdict{Kind: Retry, After: after, Err: err})
+		return r.keep(j, Verdict{Kind: Retry, After: after, Err: err})
 	}
 	log.Error("event is a dead letter", "attempts", j.tried(), "reason", j.dead)
 	r.tellDead(j, subject)
 	r.settle(j, Verdict{Kind: Drop, Err: j.dead})
-	return false, 0
+	return outcome{}
 }
 
 func (r *run) storeDead(j *job) error {

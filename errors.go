@@ -125,8 +125,9 @@ func (e *permanentError) Error() string { return "permanent: " + e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
 // RetryAfter wraps a handler's error to say when the next attempt is due,
-// instead of the listener's backoff. It counts as an attempt. A negative d is
-// zero. RetryAfter(d, nil) is nil.
+// instead of the listener's backoff. It counts as an attempt, unless err says
+// that the event has to wait ([Wait], [NextVersion]). A negative d is zero.
+// RetryAfter(d, nil) is nil.
 func RetryAfter(d time.Duration, err error) error {
 	if err == nil {
 		return nil
@@ -141,6 +142,24 @@ type retryAfterError struct {
 
 func (e *retryAfterError) Error() string { return fmt.Sprintf("retry after %v: %v", e.after, e.err) }
 func (e *retryAfterError) Unwrap() error { return e.err }
+
+// Wait wraps a handler's error to say that the event's time has not come, such
+// as an order for a ticket that is not known yet. It is tried again with the
+// listener's backoff, and that is not an attempt: it may wait for as long as
+// [ListenerOptions].MaxWait before it goes to the dead letters. The later events
+// of its key wait behind it; where it may be one of those that it waits for, see
+// [NextVersion]. Wait(nil) is nil.
+func Wait(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &waitError{err}
+}
+
+type waitError struct{ err error }
+
+func (e *waitError) Error() string { return "wait: " + e.err.Error() }
+func (e *waitError) Unwrap() error { return e.err }
 
 // PanicError is what a handler's panic becomes: a failed attempt.
 type PanicError struct {

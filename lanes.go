@@ -10,10 +10,12 @@ type laneKey struct {
 }
 
 // lane is a queue of jobs that are worked on one after the other. Its head is
-// ready for a worker, or with a worker, or waiting for its next attempt.
+// ready for a worker, or with a worker, or waiting for its next attempt. A lane
+// without a head has only jobs that are early.
 type lane struct {
 	key        laneKey
 	head, tail *job
+	early      *job        // set aside until others are done, the lowest version first
 	running    bool        // a worker has the head
 	backoff    *time.Timer // until the head's next attempt
 	due        time.Time   // when that is
@@ -31,12 +33,18 @@ type lanes struct {
 
 // add queues j in its lane and reports whether the lane has become ready.
 func (s *lanes) add(j *job) bool {
-	if ln := s.byKey[j.lane]; ln != nil {
+	ln := s.byKey[j.lane]
+	if ln != nil && ln.head != nil {
 		ln.tail.next = j
 		ln.tail = j
 		return false
 	}
-	ln := s.free
+	if ln != nil { // what it has is early
+		ln.head, ln.tail = j, j
+		s.ready(ln)
+		return true
+	}
+	ln = s.free
 	if ln == nil {
 		ln = new(lane)
 	} else {
@@ -71,11 +79,14 @@ func (s *lanes) take() *lane {
 	return ln
 }
 
-// finish takes the head off ln, which a worker has, and makes ln ready for its
-// next job, or free.
+// finish takes the head off ln, which a worker has. The next one is the first
+// of those that are early: its turn may have come. Without jobs ln is free.
 func (s *lanes) finish(ln *lane) {
 	ln.running = false
 	ln.head = ln.head.next
+	if ln.early != nil {
+		ln.recall(&ln.early)
+	}
 	if ln.head != nil {
 		s.ready(ln)
 		return
@@ -85,12 +96,70 @@ func (s *lanes) finish(ln *lane) {
 	s.free = ln
 }
 
+// setAside takes the head off ln, which a worker has, until it is recalled.
+func (s *lanes) setAside(ln *lane) {
+	j := ln.head
+	ln.running = false
+	ln.head = j.next
+	at := &ln.early
+	for *at != nil && (*at).wait.version <= j.wait.version {
+		at = &(*at).next
+	}
+	j.next, *at = *at, j
+	j.wait.aside = true
+	if ln.head != nil {
+		s.ready(ln)
+	}
+}
+
+// comeBack recalls a job that is still aside when its pause is over, and
+// reports whether its lane has become ready.
+func (s *lanes) comeBack(j *job) bool {
+	if !j.wait.aside {
+		return false
+	}
+	ln := s.byKey[j.lane]
+	at := &ln.early
+	for *at != j {
+		at = &(*at).next
+	}
+	idle := ln.head == nil
+	ln.recall(at)
+	if idle {
+		s.ready(ln)
+	}
+	return idle
+}
+
+// recall makes an early job the next one of its lane.
+func (ln *lane) recall(at **job) {
+	j := *at
+	*at = j.next
+	j.wait.aside = false
+	j.wait.timer.Stop()
+	if ln.running || ln.backoff != nil { // the head keeps its place
+		j.next, ln.head.next = ln.head.next, j
+		if ln.tail == ln.head {
+			ln.tail = j
+		}
+		return
+	}
+	if ln.head == nil {
+		ln.tail = j
+	}
+	j.next, ln.head = ln.head, j
+}
+
 // drain empties all lanes of what no worker has, and calls f for each job, in
 // order within its lane, with the wait that its lane has left.
 func (s *lanes) drain(f func(j *job, wait time.Duration)) {
 	s.first, s.last = nil, nil
 	for key, ln := range s.byKey {
 		ln.next = nil
+		for ; ln.early != nil; ln.early = ln.early.next {
+			ln.early.wait.timer.Stop()
+			f(ln.early, max(0, time.Until(ln.early.wait.due)))
+		}
 		wait := time.Duration(0)
 		if ln.backoff != nil {
 			ln.backoff.Stop()

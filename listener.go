@@ -13,7 +13,9 @@ import (
 // acknowledged, and not before. An error, a panic or a timeout leads to
 // another attempt after a backoff, or to the dead letters: at once for an
 // error wrapped with [Permanent], otherwise after MaxAttempts. [RetryAfter]
-// chooses the wait.
+// chooses the pause. An event whose time has not come is no failure: see
+// [NextVersion] and [Wait]. Nor is one that has taken effect before
+// ([ErrApplied]), which is acknowledged.
 //
 // ctx ends at the handler's timeout, and at a shutdown that has lasted its
 // whole bound. Handlers of different keys run at the same time as far as
@@ -65,6 +67,12 @@ type ListenerOptions struct {
 	// MinBackoff and MaxBackoff bound the wait before another attempt, which
 	// doubles from one to the other with 20 % jitter. Defaults 1 s and 1 min.
 	MinBackoff, MaxBackoff time.Duration
+	// MaxWait is how long an event may wait in this process ([NextVersion],
+	// [Wait]) before it becomes a dead letter. The time between two tries grows
+	// with the time that it has waited, from MinBackoff to MaxBackoff. Default
+	// 15 min, more than the default attempts of a predecessor take; negative:
+	// without end.
+	MaxWait time.Duration
 	// HandlerTimeout ends the handler's ctx. There is no new attempt before
 	// the handler returns, but after twice the timeout the event is given up
 	// to whoever the broker gives it to next. Default 30 s; negative: none.
@@ -93,6 +101,7 @@ func (o *ListenerOptions) setDefaults(r Receiver) {
 	setDefault(&o.MaxAttempts, 10)
 	setDefault(&o.MinBackoff, time.Second)
 	setDefault(&o.MaxBackoff, max(time.Minute, o.MinBackoff))
+	setDefault(&o.MaxWait, 15*time.Minute)
 	setDefault(&o.HandlerTimeout, 30*time.Second)
 	if o.DeadLetters == nil {
 		o.DeadLetters, _ = r.(Sender)

@@ -35,6 +35,7 @@ type job struct {
 
 	first        handlerContext // the first attempt's, here to save an allocation
 	failures     int            // attempts that failed in this process
+	wait         *waiting       // since it had to wait, if it had to
 	dead         error          // why it is to be a dead letter, if it is
 	deadFailures int            // how often that could not be stored
 	deadCut      deadCut        // what is left out when it is
@@ -88,15 +89,13 @@ func (r *run) work() {
 		r.done.Go(r.work)
 	}()
 	for ln = r.next(); ln != nil; ln = r.next() {
-		again, after := r.attempt(ln.head, &w)
-		r.put(ln, again, after)
+		r.put(ln, r.attempt(ln.head, &w))
 	}
 }
 
 // failed ends an attempt at ln's head whose handler did not return.
 func (r *run) failed(ln *lane, err error) {
-	again, after := r.attemptFailed(ln.head, err)
-	r.put(ln, again, after)
+	r.put(ln, r.attemptFailed(ln.head, err))
 }
 
 // next returns the lane whose turn it is, or nil: then this worker is none any
@@ -111,20 +110,30 @@ func (r *run) next() *lane {
 	return ln
 }
 
-// put gives a lane back after an attempt at its head, which is done, or is to
-// be tried again after a while.
-func (r *run) put(ln *lane, again bool, after time.Duration) {
+// outcome is what becomes of a lane's head after a worker had it. The zero
+// value says that it is settled.
+type outcome struct {
+	again bool          // it is to be tried again
+	after time.Duration // that long from now
+	early bool          // and those behind it go first
+}
+
+// put gives a lane back after a worker had its head.
+func (r *run) put(ln *lane, o outcome) {
 	r.mu.Lock()
-	if again && r.stopped { // stop came since, and left the head to its worker
+	if o.again && r.stopped { // stop came since, and left the head to its worker
 		r.mu.Unlock()
-		r.settle(ln.head, Verdict{Kind: Retry, After: after, Err: errStopped})
+		r.settle(ln.head, Verdict{Kind: Retry, After: o.after, Err: errStopped})
 		r.mu.Lock()
-		again = false
+		o.again = false
 	}
-	if again {
-		r.park(ln, after)
-	} else {
+	switch {
+	case !o.again:
 		r.lanes.finish(ln)
+	case o.early:
+		r.setAside(ln, o.after)
+	default:
+		r.park(ln, o.after)
 	}
 	r.mu.Unlock()
 }
@@ -143,6 +152,21 @@ func (r *run) park(ln *lane, d time.Duration) {
 		r.lanes.ready(ln)
 		r.startWorker()
 	})
+}
+
+// setAside lets the head of ln wait while those behind it go on. The lock is
+// held.
+func (r *run) setAside(ln *lane, d time.Duration) {
+	j := ln.head
+	j.wait.due = time.Now().Add(d)
+	j.wait.timer = time.AfterFunc(d, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.stopped && r.lanes.comeBack(j) {
+			r.startWorker()
+		}
+	})
+	r.lanes.setAside(ln)
 }
 
 // stop hands back all that no handler has started. What a handler works on is

@@ -27,10 +27,11 @@ var quietly = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // listen runs a listener until the subtest's end, or until stop is called.
 func listen[E ticketing.Event](s *suite, c Conn, h ticketing.Handler[E], opts *ticketing.ListenerOptions) (stop func()) {
-	opts.Logger = quietly
+	quiet := *opts
+	quiet.Logger = quietly
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() { result <- ticketing.NewListener(c, "group", h, opts).Listen(ctx) }()
+	go func() { result <- ticketing.NewListener(c, "group", h, &quiet).Listen(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := s.await(result); err != nil {
@@ -100,6 +101,73 @@ func testListenerOrder(s *suite) {
 		mu.Unlock()
 	}
 	stop()
+}
+
+// versionedEvent is a change of something that has a version.
+type versionedEvent struct {
+	ID      string `json:"id"`
+	Version int    `json:"version"`
+}
+
+func (versionedEvent) Subject() ticketing.Subject { return "brokertest:versioned" }
+func (e versionedEvent) Key() string              { return e.ID }
+
+// testListenerVersions publishes the versions of several keys in a random
+// order, to two members where the broker has groups. A tenth of the attempts
+// fail, half of them when the version was applied.
+func testListenerVersions(s *suite) {
+	const keys, versions = 8, 12
+	var mu sync.Mutex
+	stored := make(map[string]int, keys)
+	left := keys * versions
+	done := make(chan struct{})
+	handler := func(_ context.Context, d *ticketing.Delivery[versionedEvent]) error {
+		mu.Lock()
+		defer mu.Unlock()
+		fails := rand.IntN(20)
+		if fails == 0 {
+			return errors.New("scripted failure")
+		}
+		if err := ticketing.NextVersion(stored[d.Event.ID], d.Event.Version); err != nil {
+			return err
+		}
+		stored[d.Event.ID] = d.Event.Version
+		if left--; left == 0 {
+			close(done)
+		}
+		if fails == 1 {
+			return errors.New("scripted failure after the effect")
+		}
+		return nil
+	}
+	opts := ticketing.ListenerOptions{
+		Concurrency:  4,
+		MaxAttempts:  1000,
+		MinBackoff:   time.Millisecond,
+		MaxBackoff:   20 * time.Millisecond,
+		Window:       keys * versions,
+		OnDeadLetter: func(d ticketing.DeadLetter) { s.Errorf("dead letter: %v", d.Err) },
+	}
+	c := s.connect()
+	stops := []func(){listen(s, c, handler, &opts)}
+	if s.has.Groups {
+		stops = append(stops, listen(s, s.connect(), handler, &opts))
+	}
+	go func() {
+		for _, i := range rand.Perm(keys * versions) {
+			s.feed(c, versionedEvent{}.Subject(), fmt.Sprintf(`{"id":"key-%d","version":%d}`, i%keys, 1+i/keys))
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(3 * s.Patience):
+		mu.Lock()
+		s.Errorf("%d of %d versions were not applied: %v", left, keys*versions, stored)
+		mu.Unlock()
+	}
+	for _, stop := range stops {
+		stop()
+	}
 }
 
 // poisonEvent is one that no handler can handle.
