@@ -61,11 +61,14 @@ func (s *Store) Reserve(id, orderID string) (Ticket, error) {
 	return t, nil
 }
 
-func (s *Store) Version(id string) (version int, ok bool) {
+// Version is -1 for a ticket that is not there.
+func (s *Store) Version(id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, ok := s.tickets[id]
-	return t.Version, ok
+	if t, ok := s.tickets[id]; ok {
+		return t.Version
+	}
+	return -1
 }
 
 func (s *Store) Put(e events.TicketUpdated) error {
