@@ -2,6 +2,7 @@ package jswrap
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
@@ -16,7 +17,8 @@ type admission struct {
 
 // admit gives p a place and a token. It blocks while the table is full, and
 // returns ctx's error when that ends before, or ErrClosed, or ErrNotConnected
-// while there is no connection; where wait is set it blocks for that, too.
+// while there is no connection; where wait is set it blocks for that, too, and
+// returns both.
 func (f *flights) admit(ctx context.Context, p *pending) error {
 	f.mu.Lock()
 	if f.refusing {
@@ -47,6 +49,9 @@ func (f *flights) admit(ctx context.Context, p *pending) error {
 		return a.err
 	}
 	f.waiting = slices.Delete(f.waiting, i, i+1)
+	if f.down {
+		return fmt.Errorf("%w: %w", ticketing.ErrNotConnected, context.Cause(ctx))
+	}
 	return context.Cause(ctx)
 }
 

@@ -155,6 +155,7 @@ func (c *Client) connected(ctx context.Context) (*natsconn.LinkState, error) {
 		case <-link.Changed:
 		case <-c.refused:
 		case <-ctx.Done():
+			return link, fmt.Errorf("%w: %w", err, context.Cause(ctx))
 		}
 	}
 }
