@@ -56,8 +56,8 @@ func (r *run) attemptFailed(j *job, err error) outcome {
 	}
 	var permanent *permanentError
 	hopeless := errors.As(err, &permanent)
-	if !hopeless && mustWait(err) {
-		return r.postpone(j, err)
+	if reason := reasonToWait(err); reason != failed && !hopeless {
+		return r.postpone(j, reason, err)
 	}
 	attempt := j.attempt()
 	j.failures++

@@ -13,9 +13,12 @@ import (
 // acknowledged, and not before. An error, a panic or a timeout leads to
 // another attempt after a backoff, or to the dead letters: at once for an
 // error wrapped with [Permanent], otherwise after MaxAttempts. [RetryAfter]
-// chooses the pause. An event whose time has not come is no failure: see
-// [NextVersion] and [Wait]. Nor is one that has taken effect before
-// ([ErrApplied]), which is acknowledged.
+// chooses the pause.
+//
+// Some errors are no failed attempt. An event whose time has not come waits: see
+// [NextVersion] and [Wait]. So does one whose handler could not publish because
+// the broker is away or full ([ErrNotSent], [ErrBusy]), for as long as that
+// lasts. One that has taken effect before ([ErrApplied]) is acknowledged.
 //
 // ctx ends at the handler's timeout, and at a shutdown that has lasted its
 // whole bound. Handlers of different keys run at the same time as far as
@@ -68,7 +71,8 @@ type ListenerOptions struct {
 	// doubles from one to the other with 20 % jitter. Defaults 1 s and 1 min.
 	MinBackoff, MaxBackoff time.Duration
 	// MaxWait is how long an event may wait in this process ([NextVersion],
-	// [Wait]) before it becomes a dead letter. The time between two tries grows
+	// [Wait]) before it becomes a dead letter. It does not bound the wait for a
+	// broker that does not take what the handler publishes. The time between two tries grows
 	// with the time that it has waited, from MinBackoff to MaxBackoff. Default
 	// 15 min, more than the default attempts of a predecessor take; negative:
 	// without end.
