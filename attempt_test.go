@@ -69,6 +69,17 @@ func TestAPermanentErrorIsNotRetried(t *testing.T) {
 	})
 }
 
+func TestAMarkOnNoErrorIsASuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, err := range []error{ticketing.Permanent(nil), ticketing.RetryAfter(time.Second, nil), ticketing.Wait(nil)} {
+			l := listen(t, func(context.Context, *ticketing.Delivery[note]) error { return err }, ticketing.ListenerOptions{})
+			l.broker.deliverNote("a", 1)
+			l.want(ticketing.Ack)
+			l.stop()
+		}
+	})
+}
+
 func TestRetryAfterChoosesTheWaitAndCountsAsAnAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

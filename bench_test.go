@@ -9,11 +9,10 @@ import (
 	ticketing "github.com/ducnguyen96/ticketing-common"
 )
 
-// endless is a Receiver that hands n copies of a message over, of changing
-// keys, with a window.
+// endless is a Receiver that hands n messages over, with a window.
 type endless struct {
 	n      int
-	data   [][]byte
+	data   func(i int) []byte
 	window chan struct{}
 	left   sync.WaitGroup
 }
@@ -29,7 +28,7 @@ func (r *endless) Receive(ctx context.Context, _ ticketing.Subscription, handle 
 	for i := range r.n {
 		r.window <- struct{}{}
 		in := &ticketing.Inbound{Sequence: uint64(i + 1), Attempt: 1}
-		in.ID, in.Data = "id", r.data[i%len(r.data)]
+		in.ID, in.Data = "id", r.data(i)
 		in.Bind(r)
 		handle(ctx, in)
 	}
@@ -42,10 +41,11 @@ func (r *endless) Receive(ctx context.Context, _ ticketing.Subscription, handle 
 func BenchmarkListener(b *testing.B) {
 	for _, concurrency := range []int{1, 16} {
 		b.Run(fmt.Sprint("concurrency=", concurrency), func(b *testing.B) {
-			r := &endless{n: b.N, window: make(chan struct{}, 512)}
-			for key := range 1000 {
-				r.data = append(r.data, fmt.Appendf(nil, `{"id":"key-%d","n":7}`, key))
+			var data [1000][]byte
+			for key := range data {
+				data[key] = fmt.Appendf(nil, `{"id":"key-%d","n":7}`, key)
 			}
+			r := &endless{n: b.N, window: make(chan struct{}, 512), data: func(i int) []byte { return data[i%len(data)] }}
 			l := ticketing.NewListener(r, "group",
 				func(context.Context, *ticketing.Delivery[note]) error { return nil },
 				&ticketing.ListenerOptions{Concurrency: concurrency, DeadLetters: new(capture)})

@@ -78,27 +78,47 @@ func TestWhatCannotBeDecodedIsADeadLetterAndTheOthersGoOn(t *testing.T) {
 }
 
 func TestADeadLetterThatIsNotStoredLeavesTheEventWhereItIs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error {
-			return ticketing.Permanent(errScripted)
-		}, ticketing.ListenerOptions{})
-		failures := 0
-		l.broker.mu.Lock()
-		l.broker.sendErr = func(m *ticketing.Message) error {
-			if failures++; failures <= 3 {
-				return ticketing.NewPublishError(ticketing.OutcomeBusy, m, errors.New("full"))
-			}
-			return nil
-		}
-		l.broker.mu.Unlock()
-		l.broker.deliverNote("a", 1)
-		l.wantNone()
-		l.want(ticketing.Drop)
-		if failures != 4 {
-			t.Errorf("stored at try %d, want 4", failures)
-		}
-		l.stop()
-	})
+	for name, reason := range map[string]struct {
+		outcome ticketing.Outcome
+		err     error
+	}{
+		"full":          {ticketing.OutcomeBusy, errScripted},
+		"missing":       {ticketing.OutcomeRejected, ticketing.ErrNoStream},
+		"denied":        {ticketing.OutcomeRejected, ticketing.ErrPermission},
+		"not connected": {ticketing.OutcomeNotSent, ticketing.ErrNotConnected},
+		"no answer":     {ticketing.OutcomeUnknown, errScripted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				l := listen(t, func(_ context.Context, d *ticketing.Delivery[note]) error {
+					if d.Event.ID == "b" {
+						return nil
+					}
+					calls++
+					return ticketing.Permanent(errScripted)
+				}, ticketing.ListenerOptions{})
+				failures := 0
+				l.broker.mu.Lock()
+				l.broker.sendErr = func(m *ticketing.Message) error {
+					if failures++; failures <= 30 { // with the backoff a quarter of an hour and more
+						return ticketing.NewPublishError(reason.outcome, m, reason.err)
+					}
+					return nil
+				}
+				l.broker.mu.Unlock()
+				l.broker.deliverNote("a", 1)
+				l.wantNone()
+				l.broker.deliverNote("b", 1)
+				l.want(ticketing.Ack)
+				l.want(ticketing.Drop)
+				if failures != 31 || calls != 1 {
+					t.Errorf("stored at try %d, want 31; the handler was called %d times, want once", failures, calls)
+				}
+				l.stop()
+			})
+		})
+	}
 }
 
 // Without cutMore the event would keep its place in the window for ever.

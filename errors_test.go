@@ -11,12 +11,12 @@ import (
 
 func TestMarkedErrorsKeepTheirCauseAndNilStaysNil(t *testing.T) {
 	cause := errors.New("cause")
-	for _, err := range []error{ticketing.Permanent(cause), ticketing.RetryAfter(time.Second, cause), ticketing.RetryAfter(-1, cause)} {
+	for _, err := range []error{ticketing.Permanent(cause), ticketing.RetryAfter(time.Second, cause), ticketing.RetryAfter(-1, cause), ticketing.Wait(cause)} {
 		if !errors.Is(err, cause) {
 			t.Errorf("%v does not wrap its cause", err)
 		}
 	}
-	if ticketing.Permanent(nil) != nil || ticketing.RetryAfter(time.Second, nil) != nil {
+	if ticketing.Permanent(nil) != nil || ticketing.RetryAfter(time.Second, nil) != nil || ticketing.Wait(nil) != nil {
 		t.Error("a success became an error")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -217,15 +218,17 @@ type strictEvent struct {
 
 func (strictEvent) Subject() ticketing.Subject { return "brokertest:strict" }
 
+// testListenerGarbage feeds what cannot be decoded at full speed: each has to be
+// put away at its first delivery.
 func testListenerGarbage(s *suite) {
 	c := s.connect()
-	letters := make(chan ticketing.DeadLetter, 10)
+	letters := make(chan ticketing.DeadLetter, 1000)
 	handled := make(chan int, 10)
 	stop := listen(s, c, func(_ context.Context, d *ticketing.Delivery[strictEvent]) error {
 		handled <- d.Event.N
 		return nil
 	}, &ticketing.ListenerOptions{OnDeadLetter: func(d ticketing.DeadLetter) { letters <- d }})
-	garbage := []string{`{"n":`, `not json`, `{"n":"text"}`, `{"n":1} {"n":2}`, `null`}
+	garbage := slices.Repeat([]string{`{"n":`, `not json`, `{"n":"text"}`, `{"n":1} {"n":2}`, `null`}, 40)
 	s.feed(c, strictEvent{}.Subject(), garbage...)
 	s.feed(c, strictEvent{}.Subject(), `{"n":7,"unknown":true}`)
 	for range garbage {
@@ -233,6 +236,9 @@ func testListenerGarbage(s *suite) {
 		case d := <-letters:
 			if d.Attempts != 0 || d.Err == nil {
 				s.Errorf("%s: %d attempts, error %v; want none and the reason", d.Inbound.Data, d.Attempts, d.Err)
+			}
+			if d.Inbound.Attempt != 1 {
+				s.Errorf("%s was put away at delivery %d, want the first", d.Inbound.Data, d.Inbound.Attempt)
 			}
 		case <-time.After(s.Patience):
 			s.Fatal("garbage has not become a dead letter")
