@@ -9,6 +9,9 @@ import (
 
 // attempt works on j once.
 func (r *run) attempt(j *job, w *watchdog) outcome {
+	if j.in.settled.Load() {
+		return outcome{} // the Receiver took it back while it stood in its lane
+	}
 	if j.dead != nil {
 		return r.bury(j)
 	}

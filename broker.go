@@ -186,11 +186,15 @@ type Settler interface {
 }
 
 // A Retainer is a [Settler] that wants to be asked before a message is kept
-// for another attempt in this process. A recorder does, to report the failed
-// attempt to the test. One that is not asked agrees.
+// for another attempt in this process, or behind one of its key that is. A
+// recorder does, to report the failed attempt to the test; a window that follows
+// the handlers does, because what is kept is nobody's work meanwhile. One that is
+// not asked agrees.
 type Retainer interface {
 	// RetainInbound reports whether the message may be kept for an attempt
-	// after v.After. If not, it counts as settled.
+	// after v.After, or later. If not, it counts as settled. v.Err is why; nil
+	// says that the message itself was not tried. It must not block, nor settle
+	// any message.
 	RetainInbound(in *Inbound, v Verdict) bool
 }
 
@@ -213,8 +217,8 @@ func (in *Inbound) Settle(v Verdict) error {
 	return in.settler.SettleInbound(in, v)
 }
 
-// Retain asks to keep the message unsettled for another attempt in this
-// process, v.After from now. If it returns false the message is settled.
+// Retain asks to keep the message unsettled for an attempt in this process,
+// v.After from now, or later. If it returns false the message is settled.
 func (in *Inbound) Retain(v Verdict) bool {
 	if r, ok := in.settler.(Retainer); ok && !r.RetainInbound(in, v) {
 		in.settled.Store(true)

@@ -32,17 +32,17 @@ type lanes struct {
 }
 
 // add queues j in its lane and reports whether the lane has become ready.
-func (s *lanes) add(j *job) bool {
-	ln := s.byKey[j.lane]
+func (s *lanes) add(j *job) (ln *lane, ready bool) {
+	ln = s.byKey[j.lane]
 	if ln != nil && ln.head != nil {
 		ln.tail.next = j
 		ln.tail = j
-		return false
+		return ln, false
 	}
 	if ln != nil { // what it has is early
 		ln.head, ln.tail = j, j
 		s.ready(ln)
-		return true
+		return ln, true
 	}
 	ln = s.free
 	if ln == nil {
@@ -56,7 +56,7 @@ func (s *lanes) add(j *job) bool {
 	}
 	s.byKey[j.lane] = ln
 	s.ready(ln)
-	return true
+	return ln, true
 }
 
 // ready puts ln behind the lanes that wait for a worker.

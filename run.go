@@ -36,6 +36,7 @@ type job struct {
 	first        handlerContext // the first attempt's, here to save an allocation
 	failures     int            // attempts that failed in this process
 	wait         *waiting       // since it had to wait, if it had to
+	rests        bool           // the Receiver was told that it stands in a lane in backoff
 	dead         error          // why it is to be a dead letter, if it is
 	deadFailures int            // how often that could not be stored
 	deadCut      deadCut        // what is left out when it is
@@ -58,8 +59,10 @@ func (r *run) accept(ctx context.Context, j *job) {
 		r.settle(j, Verdict{Kind: Retry, Err: errStopped})
 		return
 	}
-	if r.lanes.add(j) {
+	if ln, ready := r.lanes.add(j); ready {
 		r.startWorker()
+	} else if ln.backoff != nil {
+		rest(j, time.Until(ln.due))
 	}
 	r.mu.Unlock()
 }
@@ -152,6 +155,18 @@ func (r *run) park(ln *lane, d time.Duration) {
 		r.lanes.ready(ln)
 		r.startWorker()
 	})
+	for j := ln.head.next; j != nil; j = j.next {
+		rest(j, d)
+	}
+}
+
+// rest tells the Receiver that j is nobody's work for a while, since it stands
+// behind a head that is not, so that others come in meanwhile.
+func rest(j *job, d time.Duration) {
+	if !j.rests {
+		j.rests = true
+		j.in.Retain(Verdict{Kind: Retry, After: d})
+	}
 }
 
 // setAside lets the head of ln wait while those behind it go on. The lock is

@@ -26,6 +26,7 @@ type delivery struct {
 	// closed.
 	member   *member
 	finished bool
+	parked   bool // it waits for an attempt, or did
 	kept     []ticketing.Verdict
 	result   Result
 }
@@ -47,11 +48,15 @@ func (d *delivery) RetainInbound(_ *ticketing.Inbound, v ticketing.Verdict) bool
 	if d.finished {
 		return false
 	}
-	if !d.untilSettled {
-		d.finishLocked(v)
-		return false
+	if v.Err != nil { // otherwise it only stands behind another
+		if !d.untilSettled {
+			d.finishLocked(v)
+			return false
+		}
+		d.kept = append(d.kept, v)
 	}
-	d.kept = append(d.kept, v)
+	d.parked = true
+	d.recorder.wake() // there may be room in the window
 	d.timer.Reset(v.After + d.within)
 	return true
 }
@@ -152,7 +157,7 @@ func (r *Recorder) choose(d *delivery) (*member, error) {
 	}
 	var best *member
 	for _, mb := range r.members {
-		if mb.station != (station{d.in.Subject, group}) || len(mb.held) >= mb.window {
+		if mb.station != (station{d.in.Subject, group}) || mb.full() {
 			continue
 		}
 		if best == nil || len(mb.held) < len(best.held) || len(mb.held) == len(best.held) && mb.turn < best.turn {

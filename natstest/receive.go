@@ -19,6 +19,7 @@ type station struct {
 type member struct {
 	station
 	window int
+	fixed  bool            // the window was asked for; otherwise what is kept is not counted
 	stop   <-chan struct{} // closed when the intake has to stop
 	inbox  chan *delivery
 
@@ -37,8 +38,8 @@ var (
 
 // Receive makes the caller a listener that [Deliver] can reach, until ctx
 // ends. It keeps the contract of [ticketing.Receiver], with a default window of
-// twice the subscription's concurrency. AckWait has no effect: nothing comes
-// again but by another Deliver.
+// twice the subscription's concurrency besides what waits for another attempt.
+// AckWait has no effect: nothing comes again but by another Deliver.
 func (r *Recorder) Receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -82,13 +83,14 @@ func (r *Recorder) join(ctx context.Context, s ticketing.Subscription) *member {
 	mb := &member{
 		station: station{s.Subject, s.Group},
 		window:  s.Window,
+		fixed:   s.Window > 0,
 		stop:    ctx.Done(),
 		inbox:   make(chan *delivery),
 		left:    make(chan struct{}),
 		idle:    make(chan struct{}),
 		held:    make(map[*delivery]struct{}),
 	}
-	if mb.window == 0 {
+	if !mb.fixed {
 		mb.window = 2 * s.Concurrency
 	}
 	r.mu.Lock()
@@ -96,6 +98,20 @@ func (r *Recorder) join(ctx context.Context, s ticketing.Subscription) *member {
 	r.members = append(r.members, mb)
 	r.wake()
 	return mb
+}
+
+// full reports whether mb's window is. The recorder's lock is held.
+func (mb *member) full() bool {
+	if mb.fixed {
+		return len(mb.held) >= mb.window
+	}
+	working := 0
+	for d := range mb.held {
+		if !d.parked {
+			working++
+		}
+	}
+	return working >= mb.window
 }
 
 // leave ends a member's intake.

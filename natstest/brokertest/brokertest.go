@@ -103,6 +103,7 @@ var tests = []conformanceTest{
 	{"nothing is left running", none, testNothingLeaks},
 
 	{"a listener keeps the order per key through failures", none, testListenerOrder},
+	{"a listener's key in backoff does not stop the others", none, testListenerBackoff},
 	{"a listener applies versions in order, however they come", none, testListenerVersions},
 	{"a listener's dead letter is stored before its event is dropped", fetch, testListenerDeadLetters},
 	{"a listener puts away what it cannot decode and goes on", none, testListenerGarbage},
@@ -116,7 +117,7 @@ func Subjects() []ticketing.Subject {
 		s := subjectFor(test.name)
 		all = append(all, s, second(s))
 	}
-	return append(all, keyedEvent{}.Subject(), versionedEvent{}.Subject(), poisonEvent{}.Subject(), strictEvent{}.Subject())
+	return append(all, keyedEvent{}.Subject(), backoffEvent{}.Subject(), versionedEvent{}.Subject(), poisonEvent{}.Subject(), strictEvent{}.Subject())
 }
 
 func subjectFor(name string) ticketing.Subject {

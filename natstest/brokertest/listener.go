@@ -104,6 +104,38 @@ func testListenerOrder(s *suite) {
 	stop()
 }
 
+// backoffEvent is one whose key decides whether it can be handled.
+type backoffEvent struct {
+	ID string `json:"id"`
+}
+
+func (backoffEvent) Subject() ticketing.Subject { return "brokertest:backoff" }
+func (e backoffEvent) Key() string              { return e.ID }
+
+// testListenerBackoff has one handler, and more events of a key that fails than
+// its window begins with.
+func testListenerBackoff(s *suite) {
+	c := s.connect()
+	handled := make(chan struct{})
+	stop := listen(s, c, func(_ context.Context, d *ticketing.Delivery[backoffEvent]) error {
+		if d.Event.ID == "bad" {
+			return errors.New("scripted failure")
+		}
+		close(handled)
+		return nil
+	}, &ticketing.ListenerOptions{MinBackoff: time.Hour})
+	go func() {
+		s.feed(c, backoffEvent{}.Subject(), slices.Repeat([]string{`{"id":"bad"}`}, 20)...)
+		s.feed(c, backoffEvent{}.Subject(), `{"id":"good"}`)
+	}()
+	select {
+	case <-handled:
+	case <-time.After(s.Patience):
+		s.Error("the event of the good key was not handled")
+	}
+	stop()
+}
+
 // versionedEvent is a change of something that has a version.
 type versionedEvent struct {
 	ID      string `json:"id"`

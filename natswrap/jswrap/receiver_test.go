@@ -70,6 +70,16 @@ func TestParkedMessagesKeepTheirSlotWithoutBlockingOthers(t *testing.T) {
 	if got := w.free(0, maxWindow, maxWindow); got != 0 {
 		t.Errorf("with the largest window parked %d are free, want none", got)
 	}
+	large := newWindow(0, 1)
+	for range 100 {
+		large.arrived(1<<20, false)
+	}
+	if got := large.free(0, 60, 60); got != 2 {
+		t.Errorf("with 60 of 1 MiB parked %d are free, want 2", got)
+	}
+	if got := large.free(0, 70, 70); got > 0 {
+		t.Errorf("with 70 of 1 MiB parked %d are free, want none", got)
+	}
 	fixed := newWindow(5, 1)
 	fixed.done()
 	fixed.arrived(1, true)

@@ -9,6 +9,7 @@ import "time"
 const (
 	maxWindow      = 4096
 	maxWindowBytes = 8 << 20     // what a window of average messages may take
+	maxHeldBytes   = 64 << 20    // the same, with those that wait for an attempt
 	windowWork     = time.Second // how much work a window is
 )
 
@@ -50,7 +51,11 @@ func (w *window) free(asked, held, parked int) int {
 	if w.fixed > 0 {
 		return w.fixed - asked - held
 	}
-	return min(w.size-(held-parked), w.hard()-held) - asked
+	most := w.hard()
+	if w.avgBytes > 0 {
+		most = max(w.floor, min(most, maxHeldBytes/w.avgBytes))
+	}
+	return min(w.size-(held-parked), most-held) - asked
 }
 
 // batch is the least that is worth a request while another one is open.
