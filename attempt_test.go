@@ -184,14 +184,72 @@ func TestAHandlerThatDoesNotReturnIsGivenUpAndNotStartedTwice(t *testing.T) {
 		again := &ticketing.Inbound{Message: in.Message, Sequence: in.Sequence, Attempt: 2}
 		again.Bind(l.broker)
 		l.broker.feed <- again
-		l.wantNone()
+		if v := l.want(ticketing.Retry); v.After < 48*time.Second {
+			t.Errorf("handed back for %v, want a while", v.After)
+		}
 		close(release)
+		synctest.Wait()
+		again = &ticketing.Inbound{Message: in.Message, Sequence: in.Sequence, Attempt: 3}
+		again.Bind(l.broker)
+		l.broker.feed <- again
 		l.want(ticketing.Ack)
 		l.wantNone()
 		l.stop()
 		if !strings.Contains(l.log.String(), "given up") {
 			t.Errorf("the log does not say so: %s", l.log)
 		}
+	})
+}
+
+// What stands behind a handler that does not return would otherwise be kept
+// alive here for ever, and no other process would get it.
+func TestALostHandlerKeepsNothingFromTheOtherProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		l := listen(t, func(_ context.Context, d *ticketing.Delivery[note]) error {
+			switch {
+			case d.Event.N == 0:
+				<-release
+			case d.Event.ID == "failing":
+				return errScripted
+			}
+			return ticketing.NextVersion(d.Event.N-1, d.Event.N)
+		}, ticketing.ListenerOptions{HandlerTimeout: time.Second, Concurrency: 2, MinBackoff: time.Hour, MaxBackoff: time.Hour})
+		handedBack := func(n int) {
+			t.Helper()
+			for range n {
+				if v := l.want(ticketing.Retry); v.After < 48*time.Minute || !strings.Contains(v.Err.Error(), "does not return") {
+					t.Errorf("handed back with %+v", v)
+				}
+			}
+			l.wantNone()
+		}
+		l.broker.deliverNote("a", 0) // does not return
+		l.broker.deliverNote("a", 1)
+		l.want(ticketing.Abandon)
+		handedBack(1)
+		l.broker.deliverNote("a", 2)
+		handedBack(1)
+		l.broker.deliverNote("b", 1) // there is another worker
+		l.want(ticketing.Ack)
+		l.broker.deliverNote("failing", 1)
+		l.broker.deliverNote("failing", 2)
+		l.broker.deliverNote("b", 0) // does not return, either
+		l.broker.deliverNote("b", 1)
+		l.broker.deliverNote("c", 1)
+		l.want(ticketing.Abandon)
+		handedBack(4)
+		l.broker.deliverNote("c", 1)
+		handedBack(1)
+		close(release)
+		synctest.Wait()
+		time.Sleep(2 * time.Hour) // of the bubble's: no timer is left behind
+		for _, id := range []string{"a", "b", "c"} {
+			l.broker.deliverNote(id, 1)
+			l.want(ticketing.Ack)
+		}
+		l.wantNone()
+		l.stop()
 	})
 }
 
@@ -315,12 +373,15 @@ func TestEveryHandlerOfAWorkerIsWatchedFromItsOwnStart(t *testing.T) {
 		}, ticketing.ListenerOptions{HandlerTimeout: timeout})
 		l.broker.deliverNote("a", 1)
 		l.broker.deliverNote("a", 2)
-		l.broker.deliverNote("a", 3)
 		l.want(ticketing.Ack)
-		for i, want := range []time.Duration{5*time.Second + 2*timeout, 35*time.Second + 2*timeout} {
+		for i, want := range []time.Duration{5*time.Second + 2*timeout, 40*time.Second + 2*timeout} {
 			l.want(ticketing.Abandon)
 			if got := time.Since(start); got != want {
 				t.Errorf("event %d was given up after %v, want %v", i+2, got, want)
+			}
+			if i == 0 {
+				time.Sleep(15 * time.Second) // of the bubble's: its handler is back
+				l.broker.deliverNote("a", 3)
 			}
 		}
 		time.Sleep(time.Minute) // of the bubble's: the last handler is back

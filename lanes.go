@@ -17,6 +17,7 @@ type lane struct {
 	head, tail *job
 	early      *job        // set aside until others are done, the lowest version first
 	running    bool        // a worker has the head
+	lost       bool        // and its handler does not return
 	backoff    *time.Timer // until the head's next attempt
 	due        time.Time   // when that is
 	next       *lane       // the next ready one, or the next free one
@@ -150,29 +151,45 @@ func (ln *lane) recall(at **job) {
 	j.next, ln.head = ln.head, j
 }
 
+// isLost reports whether the lane of that key has a handler that does not
+// return.
+func (s *lanes) isLost(key laneKey) bool {
+	ln := s.byKey[key]
+	return ln != nil && ln.lost
+}
+
 // drain empties all lanes of what no worker has, and calls f for each job, in
 // order within its lane, with the wait that its lane has left.
 func (s *lanes) drain(f func(j *job, wait time.Duration)) {
 	s.first, s.last = nil, nil
 	for key, ln := range s.byKey {
-		ln.next = nil
-		for ; ln.early != nil; ln.early = ln.early.next {
-			ln.early.wait.timer.Stop()
-			f(ln.early, max(0, time.Until(ln.early.wait.due)))
-		}
-		wait := time.Duration(0)
-		if ln.backoff != nil {
-			ln.backoff.Stop()
-			wait = max(0, time.Until(ln.due))
-		}
-		j := ln.head
-		if ln.running {
-			j, ln.head.next, ln.tail = ln.head.next, nil, ln.head
-		} else {
+		if ln.drain(f); ln.head == nil {
 			delete(s.byKey, key)
 		}
-		for ; j != nil; j = j.next {
-			f(j, wait)
-		}
+	}
+}
+
+// drain is the same for one lane.
+func (ln *lane) drain(f func(j *job, wait time.Duration)) {
+	ln.next = nil
+	for ; ln.early != nil; ln.early = ln.early.next {
+		ln.early.wait.aside = false
+		ln.early.wait.timer.Stop()
+		f(ln.early, max(0, time.Until(ln.early.wait.due)))
+	}
+	wait := time.Duration(0)
+	if ln.backoff != nil {
+		ln.backoff.Stop()
+		ln.backoff = nil
+		wait = max(0, time.Until(ln.due))
+	}
+	j := ln.head
+	if ln.running {
+		j, ln.head.next, ln.tail = ln.head.next, nil, ln.head
+	} else {
+		ln.head = nil
+	}
+	for ; j != nil; j = j.next {
+		f(j, wait)
 	}
 }

@@ -79,7 +79,9 @@ type ListenerOptions struct {
 	MaxWait time.Duration
 	// HandlerTimeout ends the handler's ctx. There is no new attempt before
 	// the handler returns, but after twice the timeout the event is given up
-	// to whoever the broker gives it to next. Default 30 s; negative: none.
+	// to whoever the broker gives it to next, and what stands behind it is
+	// handed back. When all handlers are lost in this way, everything is, until
+	// one returns. Default 30 s; negative: none.
 	HandlerTimeout time.Duration
 	// ShutdownTimeout bounds how long running handlers may take once Listen's
 	// ctx has ended. Default 10 s.

@@ -17,6 +17,7 @@ type run struct {
 	mu      sync.Mutex
 	lanes   lanes
 	workers int
+	lost    int // of them, to handlers that do not return
 	stopped bool
 	done    sync.WaitGroup // the workers
 }
@@ -54,9 +55,9 @@ func (j *job) attempt() int { return max(j.in.Attempt, 1) + j.failures }
 func (r *run) accept(ctx context.Context, j *job) {
 	j.ctx = ctx
 	r.mu.Lock()
-	if r.stopped {
+	if v, ok := r.refuses(j); ok {
 		r.mu.Unlock()
-		r.settle(j, Verdict{Kind: Retry, Err: errStopped})
+		r.settle(j, v)
 		return
 	}
 	if ln, ready := r.lanes.add(j); ready {
@@ -67,7 +68,23 @@ func (r *run) accept(ctx context.Context, j *job) {
 	r.mu.Unlock()
 }
 
-var errStopped = errors.New("the listener stopped before the event was handled")
+// refuses reports whether j can only be handed back, and how. The lock is held.
+func (r *run) refuses(j *job) (Verdict, bool) {
+	switch {
+	case r.stopped:
+		return Verdict{Kind: Retry, Err: errStopped}, true
+	case r.lost == 0:
+		return Verdict{}, false
+	case r.lost == r.opts.Concurrency || r.lanes.isLost(j.lane):
+		return Verdict{Kind: Retry, After: jitter(r.opts.MaxBackoff), Err: errLost}, true
+	}
+	return Verdict{}, false
+}
+
+var (
+	errStopped = errors.New("the listener stopped before the event was handled")
+	errLost    = errors.New("a handler does not return, so the event is handed back to be handled elsewhere")
+)
 
 // startWorker starts one more worker where one is allowed. The lock is held.
 func (r *run) startWorker() {
@@ -124,6 +141,10 @@ type outcome struct {
 // put gives a lane back after a worker had its head.
 func (r *run) put(ln *lane, o outcome) {
 	r.mu.Lock()
+	if ln.lost {
+		ln.lost = false
+		r.lost--
+	}
 	if o.again && r.stopped { // stop came since, and left the head to its worker
 		r.mu.Unlock()
 		r.settle(ln.head, Verdict{Kind: Retry, After: o.after, Err: errStopped})
@@ -145,16 +166,18 @@ func (r *run) put(ln *lane, o outcome) {
 func (r *run) park(ln *lane, d time.Duration) {
 	ln.running = false
 	ln.due = time.Now().Add(d)
-	ln.backoff = time.AfterFunc(d, func() {
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.stopped {
-			return // stop has handed its jobs back
+		if ln.backoff != t {
+			return // its jobs were handed back
 		}
 		ln.backoff = nil
 		r.lanes.ready(ln)
 		r.startWorker()
 	})
+	ln.backoff = t
 	for j := ln.head.next; j != nil; j = j.next {
 		rest(j, d)
 	}
@@ -177,7 +200,7 @@ func (r *run) setAside(ln *lane, d time.Duration) {
 	j.wait.timer = time.AfterFunc(d, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if !r.stopped && r.lanes.comeBack(j) {
+		if r.lanes.comeBack(j) {
 			r.startWorker()
 		}
 	})
@@ -193,15 +216,44 @@ func (r *run) stop() {
 		return
 	}
 	r.stopped = true
-	type left struct {
+	var left handBack
+	r.lanes.drain(left.add)
+	r.mu.Unlock()
+	for _, j := range left {
+		r.settle(j.job, Verdict{Kind: Retry, After: j.wait, Err: errStopped})
+	}
+}
+
+// handBack is a list of jobs that are handed back, with the wait that is left.
+type handBack []struct {
+	*job
+	wait time.Duration
+}
+
+func (l *handBack) add(j *job, wait time.Duration) {
+	*l = append(*l, struct {
 		*job
 		wait time.Duration
+	}{j, wait})
+}
+
+// lose hands back what stands behind j, whose handler does not return: here it
+// would be kept from the other processes for ever. If that was the last worker
+// it hands back everything.
+func (r *run) lose(j *job) {
+	var left handBack
+	r.mu.Lock()
+	if ln := r.lanes.byKey[j.lane]; ln != nil && ln.running && ln.head == j { // it has not returned since
+		ln.lost = true
+		if r.lost++; r.lost == r.opts.Concurrency {
+			r.lanes.drain(left.add)
+		} else {
+			ln.drain(left.add)
+		}
 	}
-	var jobs []left
-	r.lanes.drain(func(j *job, wait time.Duration) { jobs = append(jobs, left{j, wait}) })
 	r.mu.Unlock()
-	for _, j := range jobs {
-		r.settle(j.job, Verdict{Kind: Retry, After: j.wait, Err: errStopped})
+	for _, j := range left {
+		r.settle(j.job, Verdict{Kind: Retry, After: max(j.wait, jitter(r.opts.MaxBackoff)), Err: errLost})
 	}
 }
 

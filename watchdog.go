@@ -73,6 +73,7 @@ func (w *watchdog) giveUp(j *job) {
 	}
 	w.run.opts.Logger.Error("event given up; it may be handled elsewhere while its handler still runs",
 		"subject", w.run.sub.Subject, "group", w.run.sub.Group, "id", j.in.ID, "error", err)
+	w.run.lose(j)
 }
 
 // stop ends the watchdog with its worker.
