@@ -41,6 +41,11 @@
 // one process; the events of different keys at the same time. Delivery is at
 // least once: a handler may see an event again.
 //
+// Across processes and subjects an event's version tells the order.
+// [NextVersion] makes a handler apply each version once and in order: an event
+// that comes too early waits, and that is no failed attempt. [Wait] is for
+// whatever else has to come first.
+//
 // # Brokers
 //
 // A [Sender] stores messages, a [Receiver] hands them over; package natswrap

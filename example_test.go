@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,6 +115,122 @@ func ExampleListener() {
 	// Output:
 	// d-1: 500 at attempt 1
 	// <nil>
+}
+
+// Events with different keys are handled at the same time, those with the same
+// key one after the other.
+func ExampleKeyed() {
+	var broker natstest.Recorder
+	started, release := make(chan struct{}), make(chan struct{})
+	accounts := ticketing.NewListener(&broker, "accounts", func(_ context.Context, d *ticketing.Delivery[DepositReceived]) error {
+		if d.Event.Amount == 500 {
+			close(started)
+			<-release // this one takes a while
+		}
+		fmt.Printf("%s: %d\n", d.Event.Key(), d.Event.Amount)
+		return nil
+	}, &ticketing.ListenerOptions{Concurrency: 8})
+	stop := run(accounts)
+
+	var all sync.WaitGroup
+	all.Go(func() { natstest.Deliver(t, &broker, DepositReceived{ID: "d-1", Amount: 500}) })
+	<-started
+	all.Go(func() { natstest.Deliver(t, &broker, DepositReceived{ID: "d-1", Amount: 20}) })
+	natstest.Deliver(t, &broker, DepositReceived{ID: "d-2", Amount: 70})
+	close(release)
+	all.Wait()
+	stop()
+	// Output:
+	// d-2: 70
+	// d-1: 500
+	// d-1: 20
+}
+
+// AccountChanged is an event with a version, from 1.
+type AccountChanged struct {
+	ID      string `json:"id"`
+	Balance int64  `json:"balance"`
+	Version int    `json:"version"`
+}
+
+func (AccountChanged) Subject() ticketing.Subject { return "account:changed" }
+func (a AccountChanged) Key() string              { return a.ID }
+
+// Each version is applied once and in order. One that comes too early waits for
+// those before it, and that is no failed attempt.
+func ExampleNextVersion() {
+	var broker natstest.Recorder
+	stored := map[string]int{} // in a service: a column, read and written in one transaction
+	tried := make(chan struct{}, 10)
+	copies := ticketing.NewListener(&broker, "reports", func(_ context.Context, d *ticketing.Delivery[AccountChanged]) error {
+		defer func() { tried <- struct{}{} }()
+		if err := ticketing.NextVersion(stored[d.Event.ID], d.Event.Version); err != nil {
+			return err
+		}
+		stored[d.Event.ID] = d.Event.Version
+		fmt.Printf("version %d at attempt %d\n", d.Event.Version, d.Attempt)
+		return nil
+	}, &ticketing.ListenerOptions{Logger: slog.New(slog.DiscardHandler)})
+	stop := run(copies)
+
+	var early sync.WaitGroup
+	early.Go(func() {
+		natstest.Deliver(t, &broker, AccountChanged{ID: "a-1", Version: 2}, natstest.UntilSettled())
+	})
+	<-tried
+	natstest.Deliver(t, &broker, AccountChanged{ID: "a-1", Version: 1})
+	early.Wait()
+	fmt.Println(natstest.Deliver(t, &broker, AccountChanged{ID: "a-1", Version: 1}))
+	stop()
+	// Output:
+	// version 1 at attempt 1
+	// version 2 at attempt 1
+	// acked: version 1: already applied: the stored version is 2
+}
+
+// An event that cannot be handled is stored beside the others, with the reason,
+// and the listener goes on.
+func ExampleListener_deadLetters() {
+	var broker natstest.Recorder
+	deposits := ticketing.NewListener(&broker, "accounts", func(_ context.Context, d *ticketing.Delivery[DepositReceived]) error {
+		return errors.New("no such account") // after the tenth attempt a dead letter
+	}, &ticketing.ListenerOptions{
+		Logger: slog.New(slog.DiscardHandler),
+		OnDeadLetter: func(d ticketing.DeadLetter) {
+			fmt.Printf("%d attempts: %v\n", d.Attempts, d.Err) // in a service: an alert
+		},
+	})
+	stop := run(deposits)
+
+	natstest.Deliver(t, &broker, DepositReceived{ID: "d-1"}, natstest.WithAttempt(10))
+	for _, m := range broker.Messages() {
+		fmt.Printf("%s %s %s\n", m.Subject, m.Data, m.Header[ticketing.HeaderDeadReason])
+	}
+	stop()
+	// Output:
+	// 10 attempts: no such account
+	// dead.accounts.deposit:received {"id":"d-1","amount":0} [no such account]
+}
+
+// run runs a listener beside the example until it is stopped.
+func run(l interface{ Listen(context.Context) error }) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Listen(ctx) }()
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			fmt.Println(err)
+		}
+	}
+}
+
+func ExampleWait() {
+	handle := func(context.Context, *ticketing.Delivery[DepositReceived]) error {
+		return ticketing.Wait(errors.New("the account is not open yet"))
+	}
+	fmt.Println(handle(context.Background(), nil))
+	// Output: wait: the account is not open yet
 }
 
 func ExamplePermanent() {

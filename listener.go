@@ -45,11 +45,13 @@ type Delivery[E Event] struct {
 // with the same key ([Keyed]) are handled in order, others at the same time.
 // That order holds within the process: across processes and subjects, the
 // event's version tells it, and so it does where the network lost an event on
-// its way, which the broker then delivers behind its successors.
+// its way, which the broker then delivers behind its successors: see
+// [NextVersion].
 //
 // A keyed event that fails is tried again by the process that holds it, kept
 // alive at the broker meanwhile, with its successors waiting behind it; other
-// keys go on.
+// keys go on. All of these keep their places in the window, which on JetStream
+// grows by them up to 4096 messages or 64 MiB, unless its size is set.
 type Listener[E Event] struct {
 	receiver Receiver
 	handler  Handler[E]
