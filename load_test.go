@@ -49,7 +49,7 @@ func live() int64 {
 // bytes for ever.
 func TestAMillionKeysTakeTheMemoryOfTheWindow(t *testing.T) {
 	n := slower(1_000_000)
-	measure := func(data func(int) []byte) (most int64) {
+	measure := func(n int, data func(int) []byte) (most int64) {
 		before := live()
 		var handled int
 		consume(t, n, data, func(context.Context, *ticketing.Delivery[note]) error {
@@ -60,8 +60,8 @@ func TestAMillionKeysTakeTheMemoryOfTheWindow(t *testing.T) {
 		}, ticketing.ListenerOptions{})
 		return most
 	}
-	one := measure(func(i int) []byte { return fmt.Appendf(nil, `{"id":"key","n":%d}`, i) })
-	many := measure(func(i int) []byte { return fmt.Appendf(nil, `{"id":"key-%d"}`, i) })
+	one := measure(n/10, func(i int) []byte { return fmt.Appendf(nil, `{"id":"key","n":%d}`, i) })
+	many := measure(n, func(i int) []byte { return fmt.Appendf(nil, `{"id":"key-%d"}`, i) })
 	t.Logf("%d keys: %d KiB, one key: %d KiB", n, many>>10, one>>10)
 	if over := many - one; over > 4<<20 {
 		t.Errorf("%d keys take %d KiB more than one, want no more than 4096", n, over>>10)
@@ -135,7 +135,7 @@ func TestGarbageAtFullSpeedIsPutAwayOnceEachAndTheOthersGoOn(t *testing.T) {
 // refused, and the good events would wait for their turn among it.
 func TestGarbageThatCannotBePutAwayIsNoRetryStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const garbage, good = 1000, 100
+		const garbage, good = 500, 50
 		const outage = time.Hour
 		start := time.Now()
 		var mu sync.Mutex
