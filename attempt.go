@@ -18,7 +18,7 @@ func (r *run) attempt(j *job, w *watchdog) outcome {
 	if err := r.call(j, w); err != nil {
 		return r.attemptFailed(j, err)
 	}
-	r.settle(j, Verdict{Kind: Ack})
+	r.settle(j, Verdict{Kind: Ack, Attempts: j.attempt()})
 	return outcome{}
 }
 
@@ -54,7 +54,7 @@ func (r *run) attemptFailed(j *job, err error) outcome {
 		return outcome{} // the watchdog gave it up, and said so
 	}
 	if errors.Is(err, ErrApplied) {
-		r.settle(j, Verdict{Kind: Ack, Err: err})
+		r.settle(j, Verdict{Kind: Ack, Err: err, Attempts: j.attempt()})
 		return outcome{}
 	}
 	var permanent *permanentError
@@ -89,6 +89,7 @@ func chosen(err error, d time.Duration) time.Duration {
 
 // keep keeps j for another try, or hands it back where it cannot be kept.
 func (r *run) keep(j *job, v Verdict) outcome {
+	v.Attempts = j.tried()
 	if r.isStopped() {
 		r.settle(j, v)
 		return outcome{}

@@ -236,6 +236,10 @@ type Verdict struct {
 	// Err is why, for whoever watches: with an Ack it is nil, or matches
 	// [ErrApplied].
 	Err error
+	// Attempts is how often the message was tried until now, the last attempt
+	// included, as [Delivery].Attempt counts: for whoever watches. It is zero
+	// where no handler of this process has seen the message.
+	Attempts int
 }
 
 // VerdictKind is one of the four ways in which a message is settled.

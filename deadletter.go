@@ -89,7 +89,7 @@ func (r *run) bury(j *job) outcome {
 	}
 	log.Error("event is a dead letter", "attempts", j.tried(), "reason", j.dead)
 	r.tellDead(j, subject)
-	r.settle(j, Verdict{Kind: Drop, Err: j.dead})
+	r.settle(j, Verdict{Kind: Drop, Err: j.dead, Attempts: j.tried()})
 	return outcome{}
 }
 

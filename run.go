@@ -76,7 +76,7 @@ func (r *run) refuses(j *job) (Verdict, bool) {
 	case r.lost == 0:
 		return Verdict{}, false
 	case r.lost == r.opts.Concurrency || r.lanes.isLost(j.lane):
-		return Verdict{Kind: Retry, After: jitter(r.opts.MaxBackoff), Err: errLost}, true
+		return Verdict{Kind: Retry, After: jitter(r.opts.MaxBackoff), Err: errLost, Attempts: j.tried()}, true
 	}
 	return Verdict{}, false
 }
@@ -147,7 +147,7 @@ func (r *run) put(ln *lane, o outcome) {
 	}
 	if o.again && r.stopped { // stop came since, and left the head to its worker
 		r.mu.Unlock()
-		r.settle(ln.head, Verdict{Kind: Retry, After: o.after, Err: errStopped})
+		r.settle(ln.head, Verdict{Kind: Retry, After: o.after, Err: errStopped, Attempts: ln.head.tried()})
 		r.mu.Lock()
 		o.again = false
 	}
@@ -220,7 +220,7 @@ func (r *run) stop() {
 	r.lanes.drain(left.add)
 	r.mu.Unlock()
 	for _, j := range left {
-		r.settle(j.job, Verdict{Kind: Retry, After: j.wait, Err: errStopped})
+		r.settle(j.job, Verdict{Kind: Retry, After: j.wait, Err: errStopped, Attempts: j.tried()})
 	}
 }
 
@@ -253,7 +253,7 @@ func (r *run) lose(j *job) {
 	}
 	r.mu.Unlock()
 	for _, j := range left {
-		r.settle(j.job, Verdict{Kind: Retry, After: max(j.wait, jitter(r.opts.MaxBackoff)), Err: errLost})
+		r.settle(j.job, Verdict{Kind: Retry, After: max(j.wait, jitter(r.opts.MaxBackoff)), Err: errLost, Attempts: j.tried()})
 	}
 }
 

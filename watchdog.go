@@ -13,18 +13,19 @@ import (
 type watchdog struct {
 	run *run
 
-	mu    sync.Mutex
-	job   *job // whose handler runs, or nil
-	limit time.Time
-	timer *time.Timer
-	armed bool
+	mu      sync.Mutex
+	job     *job // whose handler runs, or nil
+	attempt int  // and which attempt it is
+	limit   time.Time
+	timer   *time.Timer
+	armed   bool
 }
 
 // watch watches j until limit.
 func (w *watchdog) watch(j *job, limit time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.job, w.limit = j, limit
+	w.job, w.attempt, w.limit = j, j.attempt(), limit
 	if w.armed {
 		return
 	}
@@ -44,31 +45,31 @@ func (w *watchdog) unwatch() {
 }
 
 func (w *watchdog) fire() {
-	if j := w.overdue(); j != nil {
-		w.giveUp(j)
+	if j, attempt := w.overdue(); j != nil {
+		w.giveUp(j, attempt)
 	}
 }
 
-// overdue returns the job that has reached its limit. Otherwise it sets the
-// timer for the one that runs.
-func (w *watchdog) overdue() *job {
+// overdue returns the job that has reached its limit, and its attempt.
+// Otherwise it sets the timer for the one that runs.
+func (w *watchdog) overdue() (j *job, attempt int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.armed = false
 	if w.job == nil {
-		return nil
+		return nil, 0
 	}
 	if left := time.Until(w.limit); left > 0 { // the timer was set for an earlier job
 		w.armed = true
 		w.timer.Reset(left)
-		return nil
+		return nil, 0
 	}
-	return w.job
+	return w.job, w.attempt
 }
 
-func (w *watchdog) giveUp(j *job) {
+func (w *watchdog) giveUp(j *job, attempt int) {
 	err := fmt.Errorf("the handler has not returned after twice its timeout of %v", w.run.opts.HandlerTimeout)
-	if j.in.Settle(Verdict{Kind: Abandon, Err: err}) != nil {
+	if j.in.Settle(Verdict{Kind: Abandon, Err: err, Attempts: attempt}) != nil {
 		return // the handler has just returned, or the message was handed back
 	}
 	w.run.opts.Logger.Error("event given up; it may be handled elsewhere while its handler still runs",
