@@ -11,7 +11,7 @@ RACE ?= $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 PARALLEL ?= 4
 
 # Every one of these packages has to have MIN_COVERAGE percent.
-COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest/stanserver ./inbox/...
+COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest/stanserver ./inbox/... ./otelwrap ./slogwrap
 MIN_COVERAGE := 85
 
 .DEFAULT_GOAL := test

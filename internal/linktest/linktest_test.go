@@ -77,11 +77,31 @@ func TestAServiceLinksNoServerTestHelperOrSQLDriver(t *testing.T) {
 		for _, unwanted := range []string{
 			"nats-io/nats-server", "nats-io/nats-streaming-server", "/natstest", "/internal/leaktest",
 			"go.uber.org/goleak", "pgregory.net/rapid", "google/go-cmp", "lib/pq", "jackc/pgx", "sqlite",
-			"/outbox", "/inbox", "/examples",
+			"/outbox", "/inbox", "/examples", "/otelwrap", "/slogwrap", "opentelemetry.io", "go-logr",
 		} {
 			if strings.Contains(path, unwanted) {
 				t.Errorf("a service links %s", path)
 			}
+		}
+	}
+}
+
+// A service that traces links the API of OpenTelemetry and not its SDK, which is
+// what it chooses itself.
+func TestATracedServiceLinksTheAPIAlone(t *testing.T) {
+	_, plain := dependencies(t, "./service")
+	_, traced := dependencies(t, "./traced")
+	if !slices.Contains(traced, "github.com/ducnguyen96/ticketing-common/otelwrap") {
+		t.Fatalf("the list is not what it should be: %q", traced)
+	}
+	t.Logf("packages outside the standard library: %d (without tracing: %d)", len(traced), len(plain))
+	for _, path := range traced {
+		if strings.Contains(path, "opentelemetry.io/otel/sdk") || strings.Contains(path, "/exporters/") || strings.Contains(path, "grpc") {
+			t.Errorf("a traced service links %s", path)
+		}
+		if !slices.Contains(plain, path) && !strings.Contains(path, "opentelemetry.io/") && !strings.Contains(path, "go-logr/") &&
+			!strings.HasSuffix(path, "/otelwrap") && !strings.HasSuffix(path, "/internal/around") && !strings.Contains(path, "cespare/xxhash") {
+			t.Errorf("a traced service links %s as well", path)
 		}
 	}
 }
