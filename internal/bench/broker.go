@@ -5,7 +5,9 @@ import (
 
 	"github.com/nats-io/stan.go"
 
+	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/otelwrap"
 )
 
 // broker is one of the two brokers, with what this module has to reach on it.
@@ -44,6 +46,8 @@ var (
 // match is a fresh server with both sides connected to it.
 type match struct {
 	ours, raw contender
+	// observed is ours with tracing and metrics.
+	observed func(*otelwrap.Telemetry) contender
 	// store stores n events for consumers.
 	store func(ctx context.Context, n int, size eventSize) error
 	// stored is called after a turn of publishes, and reports events that are
@@ -64,6 +68,22 @@ type contender struct {
 	// consume handles and acknowledges the first t.n stored events as a new
 	// group. The way is for this module alone.
 	consume func(way) side
+}
+
+// connection is what this module has to both brokers.
+type connection interface {
+	ticketing.Sender
+	ticketing.Receiver
+}
+
+// ours is this module's side over a connection. The listener consumes over it.
+func ours(b connection, listener func(connection) func(way) side) contender {
+	publisher := ticketing.NewPublisher[events.TicketCreated](b, nil)
+	return contender{
+		publish:      func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
+		publishAsync: func(e *events.TicketCreated) side { return publishAsync(b, e) },
+		consume:      listener(b),
+	}
 }
 
 // withMatch calls f with a match at b, and closes it.

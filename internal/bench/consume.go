@@ -7,12 +7,14 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/otelwrap"
 )
 
 // way is how this module's listener consumes.
 type way struct {
 	lanes  int
 	window int // 0: the default
+	tel    *otelwrap.Telemetry
 }
 
 // consumeRows are a listener with the raw client's window, and as information
@@ -43,11 +45,11 @@ func consumeRows(b broker, size eventSize) []row {
 		}}
 	}
 	rows := []row{
-		consume("consume", way{1, b.rawWindow}, b.consume),
-		consume("consume16", way{16, b.rawWindow}, bar{}),
+		consume("consume", way{lanes: 1, window: b.rawWindow}, b.consume),
+		consume("consume16", way{lanes: 16, window: b.rawWindow}, bar{}),
 	}
 	if b.rawWindow != 0 {
-		rows = append(rows, consume("consume-default", way{1, 0}, bar{}))
+		rows = append(rows, consume("consume-default", way{lanes: 1}, bar{}))
 	}
 	return rows
 }
@@ -59,12 +61,16 @@ func listen(ctx context.Context, r ticketing.Receiver, group string, w way, t *t
 	defer cancel()
 	var count atomic.Int64
 	all := make(chan struct{})
-	l := ticketing.NewListener(r, group, func(context.Context, *ticketing.Delivery[events.TicketCreated]) error {
+	handler := func(context.Context, *ticketing.Delivery[events.TicketCreated]) error {
 		if count.Add(1) == int64(t.n) {
 			close(all)
 		}
 		return nil
-	}, &ticketing.ListenerOptions{Concurrency: w.lanes, Window: w.window, Logger: warnings})
+	}
+	if w.tel != nil {
+		handler = otelwrap.Handler(w.tel, handler)
+	}
+	l := ticketing.NewListener(r, group, handler, &ticketing.ListenerOptions{Concurrency: w.lanes, Window: w.window, Logger: warnings})
 	ended := make(chan error, 1)
 	go func() { ended <- l.Listen(ctx) }()
 	select {

@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
-	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
+	"github.com/ducnguyen96/ticketing-common/otelwrap"
 )
 
 // jetStreamMatch is both sides at a JetStream server, each on a connection of
@@ -40,20 +40,19 @@ func openJetStream(ctx context.Context) (*match, error) {
 	if err := j.connect(ctx); err != nil {
 		return nil, errors.Join(err, j.close())
 	}
-	publisher := ticketing.NewPublisher[events.TicketCreated](j.client, nil)
+	listener := func(b connection) func(way) side {
+		return func(w way) side {
+			return func(ctx context.Context, t *turn) error { return j.listen(ctx, b, w, t) }
+		}
+	}
 	return &match{
-		ours: contender{
-			publish:      func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
-			publishAsync: func(e *events.TicketCreated) side { return publishAsync(j.client, e) },
-			consume: func(w way) side {
-				return func(ctx context.Context, t *turn) error { return j.listen(ctx, w, t) }
-			},
-		},
+		ours: ours(j.client, listener),
 		raw: contender{
 			publish:      j.publishRaw,
 			publishAsync: j.publishRawAsync,
 			consume:      func(way) side { return j.consumeRaw },
 		},
+		observed: func(t *otelwrap.Telemetry) contender { return observed(t, j.client, listener) },
 		store:    j.store,
 		stored:   j.stored,
 		consumed: j.consumed,
@@ -181,9 +180,9 @@ func (j *jetStreamMatch) group() string {
 	return fmt.Sprintf("group-%d", j.groups)
 }
 
-func (j *jetStreamMatch) listen(ctx context.Context, w way, t *turn) error {
+func (j *jetStreamMatch) listen(ctx context.Context, b connection, w way, t *turn) error {
 	group := j.group()
-	return listen(ctx, j.client, group, w, t, func() error {
+	return listen(ctx, b, group, w, t, func() error {
 		return j.acked(ctx, jswrap.ConsumerName(group, subject), t)
 	})
 }

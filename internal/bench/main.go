@@ -133,7 +133,7 @@ func rows() []row {
 			all = append(all, consumeRows(b, size)...)
 		}
 	}
-	return append(all,
+	return append(append(all, observeRows()...),
 		row{"recorder/150B", measureRecorder},
 		row{"recover/jetstream", measureRecoverJetStream},
 		row{"recover/streaming", measureRecoverStreaming},

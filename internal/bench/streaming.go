@@ -10,10 +10,10 @@ import (
 
 	"github.com/nats-io/stan.go"
 
-	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
+	"github.com/ducnguyen96/ticketing-common/otelwrap"
 )
 
 // streamingMatch is both sides at a NATS Streaming server, each on a
@@ -34,26 +34,25 @@ func openStreaming(ctx context.Context) (*match, error) {
 	if err := s.connect(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	publisher := ticketing.NewPublisher[events.TicketCreated](s.client, nil)
+	listener := func(b connection) func(way) side {
+		return func(w way) side {
+			return func(ctx context.Context, t *turn) error {
+				// The stop waits until the server has read all
+				// acknowledgements, as the raw side's does.
+				return listen(ctx, b, s.group(), w, t, func() error { return nil })
+			}
+		}
+	}
 	return &match{
-		ours: contender{
-			publish:      func(ctx context.Context, e *events.TicketCreated) error { return publisher.Publish(ctx, *e) },
-			publishAsync: func(e *events.TicketCreated) side { return publishAsync(s.client, e) },
-			consume: func(w way) side {
-				return func(ctx context.Context, t *turn) error {
-					// The stop waits until the server has read all
-					// acknowledgements, as the raw side's does.
-					return listen(ctx, s.client, s.group(), w, t, func() error { return nil })
-				}
-			},
-		},
+		ours: ours(s.client, listener),
 		raw: contender{
 			publish:      s.publishRaw,
 			publishAsync: s.publishRawAsync,
 			consume:      func(way) side { return s.consumeRaw },
 		},
-		store: s.store,
-		close: s.close,
+		observed: func(t *otelwrap.Telemetry) contender { return observed(t, s.client, listener) },
+		store:    s.store,
+		close:    s.close,
 	}, nil
 }
 
