@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,6 +224,70 @@ func run(l interface{ Listen(context.Context) error }) (stop func()) {
 			fmt.Println(err)
 		}
 	}
+}
+
+// counted is a Sender around another one. It has one method to wrap, and with it
+// the synchronous and the asynchronous path. What is said about the Sender within
+// is passed on.
+type counted struct {
+	ticketing.Sender
+	stored *atomic.Int64
+}
+
+func (c counted) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
+	c.Sender.Send(ctx, m, func(err error) {
+		if err == nil {
+			c.stored.Add(1)
+		}
+		done(err)
+	})
+}
+
+func (c counted) CheckSubject(ctx context.Context, s ticketing.Subject) error {
+	if within, ok := c.Sender.(ticketing.SubjectChecker); ok {
+		return within.CheckSubject(ctx, s)
+	}
+	return nil
+}
+
+// Whatever is added to every publish is a Sender around another one. Packages
+// otelwrap and slogwrap have tracing, metrics and logging.
+func ExampleSender() {
+	var broker natstest.Recorder
+	sender := counted{&broker, new(atomic.Int64)}
+	deposits := ticketing.NewPublisher[DepositReceived](sender, nil)
+
+	_ = deposits.Publish(context.Background(), DepositReceived{ID: "d-1"})
+	deposits.PublishAsync(context.Background(), DepositReceived{ID: "d-2"})
+	fmt.Println(sender.stored.Load(), "stored")
+	// Output: 2 stored
+}
+
+// limited is a Handler around another one.
+func limited[E ticketing.Event](h ticketing.Handler[E], atOnce int) ticketing.Handler[E] {
+	place := make(chan struct{}, atOnce)
+	return func(ctx context.Context, d *ticketing.Delivery[E]) error {
+		select {
+		case place <- struct{}{}:
+			defer func() { <-place }()
+			return h(ctx, d)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Whatever is added to every attempt is a function around the handler.
+func ExampleHandler() {
+	credit := func(_ context.Context, d *ticketing.Delivery[DepositReceived]) error {
+		fmt.Println("credit", d.Event.Amount)
+		return nil
+	}
+	handler := limited(credit, 2)
+	fmt.Println(handler(context.Background(), &ticketing.Delivery[DepositReceived]{Event: DepositReceived{Amount: 500}}))
+	// Output:
+	// credit 500
+	// <nil>
 }
 
 func ExampleWait() {

@@ -8,6 +8,8 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/natstest"
+	"github.com/ducnguyen96/ticketing-common/otelwrap"
+	"github.com/ducnguyen96/ticketing-common/slogwrap"
 )
 
 // region deposited
@@ -52,4 +54,18 @@ func ExamplePublisher_Publish() {
 	// endregion
 	fmt.Println(len(broker.Messages()), "published")
 	// Output: 1 published
+}
+
+func ExampleListener() {
+	var recorder natstest.Recorder
+	c := &recorder
+	// region observed
+	tel := otelwrap.New(nil) // with the providers and the propagator of the service
+	broker := slogwrap.NewBroker(tel.Broker(c), nil)
+	deposits := ticketing.NewPublisher[DepositReceived](broker, nil)
+	accounts := ticketing.NewListener(broker, "accounts", otelwrap.Handler(tel, credit), nil)
+	// endregion
+	_ = accounts
+	fmt.Println(deposits.Publish(context.Background(), DepositReceived{ID: "D-1", Amount: 500}))
+	// Output: <nil>
 }
