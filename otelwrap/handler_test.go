@@ -148,8 +148,8 @@ func TestAnAttemptThatFailsSaysHow(t *testing.T) {
 		"with its own type": {func(context.Context) error { return fmt.Errorf("credit: %w", typed{}) }, "no_money", "credit: no money"},
 		"permanent":         {func(context.Context) error { return ticketing.Permanent(typed{}) }, "no_money", "permanent: no money"},
 		"a publish of its own": {func(context.Context) error {
-			return ticketing.NewPublishError(ticketing.OutcomeBusy, &ticketing.Message{}, errScripted)
-		}, "busy", "…busy"},
+			return ticketing.NewPublishError(ticketing.OutcomeUnknown, &ticketing.Message{}, errScripted)
+		}, "unknown", "…unknown"},
 		"timeout": {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, "deadline_exceeded", "context deadline exceeded"},
 		"panic":   {func(context.Context) error { panic("boom") }, "panic", "the handler panicked"},
 		"goexit":  {func(context.Context) error { runtime.Goexit(); return nil }, "panic", "the handler panicked"},
