@@ -189,7 +189,7 @@ func (r *run) deadLetter(j *job) *Message {
 	}
 	return &Message{
 		ID:       id,
-		DedupeID: id + "/dead/" + r.sub.Group,
+		DedupeID: deadDedupeID(id, j.in.Header, r.sub.Group),
 		Key:      j.in.Key,
 		Subject:  DeadLetterSubject(r.sub.Group, r.sub.Subject),
 		Time:     time.Now(),

@@ -198,6 +198,10 @@ func (l *Listener[E]) Listen(ctx context.Context) error {
 	}
 	defer context.AfterFunc(ctx, run.stop)()
 	err := l.receiver.Receive(ctx, l.sub, func(ctx context.Context, in *Inbound) {
+		if replayedToAnother(in, l.sub.Group) {
+			run.settle(&job{in: in}, Verdict{Kind: Ack})
+			return
+		}
 		run.accept(ctx, l.decode(in))
 	})
 	run.stop()
