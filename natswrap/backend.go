@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/deadletter"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
@@ -36,13 +37,19 @@ type backend interface {
 type (
 	hasJetStream interface{ JetStream() jetstream.JetStream }
 	hasStan      interface{ Stan() stan.Conn }
+	hasStream    interface{ DeadLetters() deadletter.Store }
+	hasChannels  interface {
+		DeadLetters(subjects []ticketing.Subject) deadletter.Store
+	}
 )
 
 var (
 	_ backend      = (*jswrap.Client)(nil)
 	_ hasJetStream = (*jswrap.Client)(nil)
 	_ backend      = (*stanwrap.Client)(nil)
+	_ hasStream    = (*jswrap.Client)(nil)
 	_ hasStan      = (*stanwrap.Client)(nil)
+	_ hasChannels  = (*stanwrap.Client)(nil)
 )
 
 // connector connects to a broker. A failed connect must not return a typed
@@ -83,6 +90,7 @@ func (c Config) jetStream() jswrap.Config {
 		AckTimeout: c.AckTimeout,
 		MaxPending: c.MaxPending,
 
+		ConnectOnly:       c.ConnectOnly,
 		WaitForConnection: c.WaitForConnection,
 		Logger:            c.logger(),
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/deadletter"
 )
 
 // Client is one connection to the configured broker. It is a
@@ -21,9 +22,10 @@ import (
 // A connection that is lost is made again without the service doing anything;
 // meanwhile publishes fail at once with [ticketing.ErrNotConnected].
 type Client struct {
-	backend backend
-	kind    Backend
-	closing atomic.Bool // Close was called
+	backend  backend
+	kind     Backend
+	subjects []ticketing.Subject
+	closing  atomic.Bool // Close was called
 
 	mu      sync.Mutex
 	onClose []func(error)
@@ -66,7 +68,7 @@ func connect(ctx context.Context, cfg Config, dial connector) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{backend: b, kind: cfg.backend()}
+	c := &Client{backend: b, kind: cfg.backend(), subjects: cfg.subjects()}
 	go c.watch()
 	return c, nil
 }
@@ -105,6 +107,19 @@ func (c *Client) Capabilities() ticketing.Capabilities { return c.backend.Capabi
 
 // Backend returns which broker this is.
 func (c *Client) Backend() Backend { return c.kind }
+
+// DeadLetters returns the events that listeners could not handle, whichever
+// the connection they were stored by. Where NATS Streaming has to be told which
+// channels to look at, it looks at the configured subjects.
+func (c *Client) DeadLetters() deadletter.Store {
+	switch b := c.backend.(type) {
+	case hasStream:
+		return b.DeadLetters()
+	case hasChannels:
+		return b.DeadLetters(c.subjects)
+	}
+	return nil // a test's
+}
 
 // Close closes the connection in order: the intake stops, handlers finish and
 // may still publish, outstanding publishes are awaited, acknowledgements are

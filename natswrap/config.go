@@ -65,6 +65,10 @@ type Config struct {
 	// VerifyOnly creates and changes no stream, and only checks it: for
 	// accounts without that right.
 	VerifyOnly bool
+	// ConnectOnly does not even look for the stream when it connects: for a
+	// tool that takes what is there. What is then published to a subject that
+	// no stream stores fails with [ticketing.ErrNoStream].
+	ConnectOnly bool
 
 	// CredsFile has a user JWT with its seed, NKeyFile an nkey seed. They
 	// exclude each other.
@@ -205,6 +209,14 @@ func (c Config) backend() Backend {
 	default:
 		return JetStream
 	}
+}
+
+// subjects are what the stream stores.
+func (c Config) subjects() []ticketing.Subject {
+	if len(c.Subjects) > 0 {
+		return c.Subjects
+	}
+	return ticketing.Subjects()
 }
 
 // mapID replaces the characters that NATS Streaming refuses in a client id.

@@ -46,6 +46,9 @@ func (c Config) attrs() []slog.Attr {
 	if c.VerifyOnly {
 		attrs = append(attrs, slog.Bool("VerifyOnly", true))
 	}
+	if c.ConnectOnly {
+		attrs = append(attrs, slog.Bool("ConnectOnly", true))
+	}
 	str("CredsFile", c.CredsFile)
 	str("NKeyFile", c.NKeyFile)
 	str("TLSCA", c.TLSCA)

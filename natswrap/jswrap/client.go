@@ -135,6 +135,9 @@ func (c *Client) start(ctx context.Context) error {
 	if err := awaitErr(ctx, c.subscribeAcks); err != nil {
 		return fmt.Errorf("subscribe to the acknowledgements: %w", err)
 	}
+	if c.cfg.ConnectOnly {
+		return nil
+	}
 	return c.provision(ctx)
 }
 

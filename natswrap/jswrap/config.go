@@ -47,6 +47,8 @@ type Config struct {
 	// VerifyOnly creates and changes nothing at the server, streams and
 	// consumers, and reports what is missing: for accounts without that right.
 	VerifyOnly bool
+	// ConnectOnly does not even look for the stream when it connects.
+	ConnectOnly bool
 
 	// AckTimeout bounds a publish once it was admitted, with all that is done
 	// to get it stored: see [Client.Send]. Default [DefaultAckTimeout].

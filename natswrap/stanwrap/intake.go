@@ -16,11 +16,12 @@ import (
 
 // intake is one Receive: what it holds, and how that is settled.
 type intake struct {
-	c      *Client
-	s      ticketing.Subscription
-	handle func(context.Context, *ticketing.Inbound)
-	ctx    context.Context // what handle gets
-	cancel context.CancelFunc
+	c       *Client
+	s       ticketing.Subscription
+	durable string
+	handle  func(context.Context, *ticketing.Inbound)
+	ctx     context.Context // what handle gets
+	cancel  context.CancelFunc
 
 	joined  atomic.Pointer[membership] // the one that counts
 	turn    sync.Mutex                 // held while handle runs
@@ -30,8 +31,8 @@ type intake struct {
 	acks    *acks
 }
 
-func newIntake(ctx context.Context, c *Client, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) *intake {
-	in := &intake{c: c, s: s, handle: handle, acks: newAcks(s.Window)}
+func newIntake(ctx context.Context, c *Client, s ticketing.Subscription, durable string, handle func(context.Context, *ticketing.Inbound)) *intake {
+	in := &intake{c: c, s: s, durable: durable, handle: handle, acks: newAcks(s.Window)}
 	in.ctx, in.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return in
 }
@@ -50,13 +51,15 @@ func (in *intake) newDelivery(m *stan.Msg) *delivery {
 	d.msg.Store(m)
 	d.ID = messageID(m)
 	d.Subject = in.s.Subject
-	d.Time = time.Unix(0, m.Timestamp)
+	d.Time = timeOf(m)
 	d.Data = m.Data // stan.go has copied it out of the network's buffer
 	d.Sequence = m.Sequence
 	d.Attempt = attempt(m)
 	d.Bind(d)
 	return d
 }
+
+func timeOf(m *stan.Msg) time.Time { return time.Unix(0, m.Timestamp) }
 
 // messageID stands for the event's id, which the wire does not carry. The
 // timestamp tells messages of the same sequence apart: a memory store begins

@@ -73,8 +73,10 @@ type fakeStan struct {
 	subscribe func(stan.MsgHandler)
 }
 
-func (f *fakeStan) QueueSubscribe(_, _ string, cb stan.MsgHandler, _ ...stan.SubscriptionOption) (stan.Subscription, error) {
-	f.subscribe(cb)
+func (f *fakeStan) QueueSubscribe(channel, group string, cb stan.MsgHandler, _ ...stan.SubscriptionOption) (stan.Subscription, error) {
+	if channel != string(replayChannel(group)) { // of which there are none here
+		f.subscribe(cb)
+	}
 	return fakeSubscription{}, nil
 }
 
@@ -307,7 +309,7 @@ func TestNothingIsHandedOverOnceTheIntakeStopped(t *testing.T) {
 	c := fakeClient(t, Config{}, nil)
 	handed := 0
 	sub := ticketing.Subscription{Subject: "ticket:created", Group: "group", Window: 1, DrainTimeout: time.Second}
-	in := newIntake(t.Context(), c, sub, func(_ context.Context, m *ticketing.Inbound) {
+	in := newIntake(t.Context(), c, sub, sub.Group, func(_ context.Context, m *ticketing.Inbound) {
 		handed++
 		_ = m.Settle(ticketing.Verdict{Kind: ticketing.Retry})
 	})
@@ -334,7 +336,7 @@ func TestAMembershipThatWasReplacedHandsNothingOver(t *testing.T) {
 	c := fakeClient(t, Config{}, nil)
 	var handed []uint64
 	sub := ticketing.Subscription{Subject: "ticket:created", Group: "group", Window: 4, DrainTimeout: time.Second}
-	in := newIntake(t.Context(), c, sub, func(_ context.Context, m *ticketing.Inbound) {
+	in := newIntake(t.Context(), c, sub, sub.Group, func(_ context.Context, m *ticketing.Inbound) {
 		handed = append(handed, m.Sequence)
 	})
 	old, current := new(membership), &membership{again: true}

@@ -38,7 +38,7 @@ func (c *Client) join(ctx context.Context, in *intake, sess *session) (*membersh
 	defer close(mem.decided)
 	c.aside.Go(func() {
 		sub, err := sess.conn.QueueSubscribe(string(in.s.Subject), in.s.Group, mem.deliver,
-			stan.DurableName(in.s.Group),
+			stan.DurableName(in.durable),
 			stan.DeliverAllAvailable(),
 			stan.SetManualAckMode(),
 			stan.AckWait(wholeSeconds(in.s.AckWait)),

@@ -32,6 +32,10 @@ const DefaultWindow = 64
 // AckWait is rounded up to whole seconds. A message that is handed back comes
 // again after it.
 //
+// Dead letters of the group that are replayed come in between, one at a time,
+// beyond the window: they are in the channel dead.<group>, to which there is a
+// second subscription.
+//
 // While the client has no connection or no session Receive waits until it has,
 // and makes the subscription again with every new session: it goes on where the
 // durable position is. What is held then stays held, and is absorbed when the
@@ -43,16 +47,21 @@ func (c *Client) Receive(ctx context.Context, s ticketing.Subscription, handle f
 		return err
 	}
 	s = s.WithDefaults()
-	if err := c.receive(ctx, s, handle); err != nil {
-		return fmt.Errorf("receive %s as group %q from NATS Streaming: %w", s.Subject, s.Group, err)
+	if ctx == nil {
+		return failedReceive(s, errNilContext)
+	}
+	if err := c.receiveAll(ctx, s, handle); err != nil {
+		return failedReceive(s, err)
 	}
 	return nil
 }
 
-func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
-	if ctx == nil {
-		return errNilContext
-	}
+func failedReceive(s ticketing.Subscription, err error) error {
+	return fmt.Errorf("receive %s as group %q from NATS Streaming: %w", s.Subject, s.Group, err)
+}
+
+// receive receives one channel, under a durable name that its group has there.
+func (c *Client) receive(ctx context.Context, s ticketing.Subscription, durable string, handle func(context.Context, *ticketing.Inbound)) error {
 	if s.Window == 0 {
 		s.Window = max(2*s.Concurrency, DefaultWindow)
 	}
@@ -66,7 +75,7 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, handle f
 	c.mu.Unlock()
 	defer c.receives.Done()
 
-	in := newIntake(ctx, c, s, handle)
+	in := newIntake(ctx, c, s, durable, handle)
 	defer in.cancel()
 	c.aside.Go(func() { in.acks.run(in.ack, in.release) })
 	defer in.acks.stop()

@@ -99,7 +99,7 @@ func (c *Client) register(ctx context.Context, p persistence) (*session, error) 
 		}
 		last = err
 		switch {
-		case errors.Is(err, errClientIDInUse):
+		case errors.Is(err, ErrClientIDInUse):
 			refusals = 0
 			if inUse.IsZero() {
 				inUse = time.Now()

@@ -46,7 +46,24 @@ var (
 // once with [ticketing.ErrNotConnected] while there is no connection or no
 // session, unless [Config].WaitForConnection is set. The outcome comes within
 // twice the AckTimeout.
+//
+// A dead letter is sent in an envelope with its id and its headers: see package
+// deadletter.
 func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
+	if err := m.Validate(); err != nil {
+		done(ticketing.NewPublishError(ticketing.OutcomeRejected, m, err))
+		return
+	}
+	wrapped, err := wrapDead(m)
+	if err != nil {
+		done(rejected(m, err))
+		return
+	}
+	c.sendPlain(ctx, wrapped, done)
+}
+
+// sendPlain is Send of a valid message as it is.
+func (c *Client) sendPlain(ctx context.Context, m *ticketing.Message, done func(error)) {
 	if err := c.out.send(ctx, &request{o: c.out, m: m, done: done}); err != nil {
 		done(err)
 	}
@@ -55,9 +72,6 @@ func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error
 // send lets r into the window; its outcome is then r.done's to tell.
 func (o *outbound) send(ctx context.Context, r *request) error {
 	m := r.m
-	if err := m.Validate(); err != nil {
-		return ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
-	}
 	if err := o.checkSize(m); err != nil {
 		return rejected(m, err)
 	}

@@ -191,7 +191,9 @@ const (
 	srvOtherCase      = "different cases not allowed"
 )
 
-var errClientIDInUse = errors.New("it is in use by another client that runs")
+// ErrClientIDInUse is what [Connect] fails with when another client that runs
+// has the client id.
+var ErrClientIDInUse = errors.New("it is in use by another client that runs")
 
 // explainConnect says what to do about an error of stan.Connect.
 func (c *Client) explainConnect(err error) error {
@@ -202,7 +204,7 @@ func (c *Client) explainConnect(err error) error {
 			"and the account needs _STAN.> and _INBOX.>: %w", c.cfg.ClusterID, err)
 	case err.Error() == srvClientIDInUse:
 		return fmt.Errorf("connect to NATS Streaming as client id %q: %w: "+
-			"ClientID has to be unique per instance, such as the pod's name: %w", c.cfg.ClientID, errClientIDInUse, err)
+			"ClientID has to be unique per instance, such as the pod's name: %w", c.cfg.ClientID, ErrClientIDInUse, err)
 	case errors.Is(err, stan.ErrBadConnection):
 		return fmt.Errorf("%w: the connection was lost before NATS Streaming was reached", ticketing.ErrNotConnected)
 	}
