@@ -81,7 +81,7 @@ answers, 4 credentials refused or not permitted, 5 nothing of that name,
 	}
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object a line, for scripts")
 	cmd.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to the connection")
-	cmd.AddCommand(a.dead(), a.doctor())
+	cmd.AddCommand(a.dead(), a.outbox(), a.listen(), a.publish(), a.doctor())
 	return cmd
 }
 

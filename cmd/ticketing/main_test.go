@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,6 +27,8 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap"
+	"github.com/ducnguyen96/ticketing-common/outbox"
+	"github.com/ducnguyen96/ticketing-common/outbox/sqlite"
 )
 
 func TestMain(m *testing.M) {
@@ -70,6 +77,7 @@ type service struct {
 	mu      sync.Mutex
 	handled map[string][]string // by group
 	stop    []func()
+	heard   func() string
 }
 
 // prepare connects the service, which makes the streams.
@@ -116,6 +124,9 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"handled":  handled,
 	"consumer": consumer,
 	"status":   wantStatus,
+	"listen":   startListen,
+	"heard":    heard,
+	"outbox":   makeOutbox,
 }
 
 func serviceOf(ts *testscript.TestScript) *service { return ts.Value("service").(*service) }
@@ -212,6 +223,59 @@ func consumer(ts *testscript.TestScript, _ bool, args []string) {
 		Durable: args[0], FilterSubject: "ticket:created", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: limit,
 	})
 	ts.Check(err)
+}
+
+// listen args... runs ticketing listen, and goes on once it listens.
+func startListen(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := exec.Command("ticketing", append([]string{"listen"}, args...)...)
+	cmd.Env = append(os.Environ(), "NATS_URL="+ts.Getenv("NATS_URL"), "NATS_CLUSTER_ID="+ts.Getenv("NATS_CLUSTER_ID"))
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	errs, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() { _ = cmd.Process.Kill() })
+	line, err := bufio.NewReader(errs).ReadString('\n')
+	if !strings.HasPrefix(line, "listening to ") {
+		ts.Fatalf("listen said %q, %v", line, err)
+	}
+	serviceOf(ts).heard = func() string {
+		ts.Check(cmd.Wait())
+		return out.String()
+	}
+}
+
+// heard waits until what listen runs has ended, and prints what it printed.
+func heard(ts *testscript.TestScript, _ bool, _ []string) {
+	_, err := io.WriteString(ts.Stdout(), serviceOf(ts).heard())
+	ts.Check(err)
+}
+
+// outbox file makes an outbox with two parked events.
+func makeOutbox(ts *testscript.TestScript, _ bool, args []string) {
+	ctx := context.Background()
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	s, err := sqlite.New(db, nil)
+	ts.Check(err)
+	ts.Check(s.Migrate(ctx))
+	ts.Check(s.InTx(ctx, func(tx *sql.Tx) error {
+		p := ticketing.NewPublisher[events.TicketCreated](s.Tx(tx), nil)
+		for i, id := range []string{"T-1", "T-1", "T-2", "T-3"} {
+			if err := p.Publish(ctx, events.TicketCreated{ID: id}, ticketing.WithID(fmt.Sprintf("event-%d", i+1))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	epoch, _, err := s.Acquire(ctx, "relay", time.Minute)
+	ts.Check(err)
+	ts.Check(s.Settle(ctx, epoch, outbox.Settlement{
+		Parked:  []outbox.Parking{{Seq: 1, Reason: "too large: \x1b[2J"}, {Seq: 3, Reason: "too large"}},
+		Waiting: []int64{2},
+	}))
+	ts.Check(s.Release(ctx, epoch))
 }
 
 // status n args... runs the program, which has to end with status n.
