@@ -241,6 +241,7 @@ func TestAReplayThatFailsAgainIsADeadLetterAgain(t *testing.T) {
 	onBoth(t, func(t *testing.T, connect func(*testing.T) *natswrap.Client) {
 		c := connect(t)
 		ids := bury(t, c, "orders", "first", booking{"a"})
+		bury(t, c, "payments", "in between", refund{"b"})
 		for _, why := range []string{"second", "third"} {
 			l := listen(t, c, "orders", refuse[booking](why))
 			replays := 0
@@ -263,6 +264,32 @@ func TestAReplayThatFailsAgainIsADeadLetterAgain(t *testing.T) {
 				t.Fatalf("after %s: %+v", why, all)
 			}
 		}
+	})
+}
+
+func TestTheListenersOfAGroupGetTheReplaysOfTheirSubjects(t *testing.T) {
+	onBoth(t, func(t *testing.T, connect func(*testing.T) *natswrap.Client) {
+		c := connect(t)
+		bury(t, c, "orders", "down", booking{"a"})
+		bury(t, c, "orders", "down", refund{"b"})
+		for _, l := range list(t, c, deadletter.Filter{Group: "orders"}) {
+			if err := c.DeadLetters().Replay(testContext(t), l); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// They come where they were stored before the listeners start.
+		bookings, refunds := listen(t, c, "orders", accept[booking]), listen(t, c, "orders", accept[refund])
+		if d := next(t, bookings.handled, "the booking"); d.Event.ID != "a" {
+			t.Errorf("handled %+v", d)
+		}
+		if d := next(t, refunds.handled, "the refund"); d.Event.ID != "b" {
+			t.Errorf("handled %+v", d)
+		}
+		publish(t, c, booking{"c"})
+		if d := next(t, bookings.handled, "the next event"); d.Event.ID != "c" {
+			t.Errorf("handled %+v", d)
+		}
+		none(t, refunds.handled, "a refund")
 	})
 }
 
