@@ -150,8 +150,10 @@ func (d deadLetters) Replay(ctx context.Context, l *deadletter.Letter) error {
 		}
 		m.Data = data
 	}
-	r := newRecord(recordReplay, m)
-	r.Of, r.Subject, r.Position, r.Published = l.Sequence, l.Subject, l.Position, l.Published
+	r := &record{
+		Kind: recordReplay, Of: l.Sequence, ID: m.ID, Header: m.Header, Data: m.Data,
+		Subject: l.Subject, Position: l.Position, Published: l.Published,
+	}
 	if err := d.append(ctx, r, m, replayChannel(l.Group)); err != nil {
 		return err
 	}
