@@ -32,3 +32,20 @@ func TestRefusedCredentialsAreASentenceAndAnExitStatus(t *testing.T) {
 		return nil
 	})
 }
+
+func TestAMissingPermissionIsASentenceAndAnExitStatus(t *testing.T) {
+	s := natsserver.Run(t, natsserver.Configure(func(o *natsd.Options) {
+		o.Users = []*natsd.User{
+			{Username: "service", Password: "right"},
+			{Username: "guest", Password: "s3cret", Permissions: &natsd.Permissions{
+				Publish: &natsd.SubjectPermission{Deny: []string{"$JS.API.STREAM.MSG.>", "ticket:created"}},
+			}},
+		}
+	}))
+	host := s.URL()[len("nats://"):]
+	twoDeadLetters(t, "nats://service:right@"+host)
+	runScripts(t, []string{"permission"}, func(env *testscript.Env) error {
+		env.Setenv("NATS_URL", "nats://guest:s3cret@"+host)
+		return nil
+	})
+}
