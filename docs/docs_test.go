@@ -19,6 +19,7 @@ import (
 var code = map[string]string{
 	"README.md":         "docs/internal/readme",
 	"docs/from-node.md": "docs/internal/fromnode",
+	"docs/outbox.md":    "outbox/outboxtest",
 }
 
 const root = ".."

@@ -17,6 +17,9 @@
 // for each other subject. [Await] waits for an event that another goroutine
 // publishes. All return what they matched.
 //
+// Package outbox/outboxtest makes a Recorder of what is in an outbox's table, for
+// the same assertions.
+//
 // # When publishing fails
 //
 // [Recorder.FailNext] makes the next publishes fail with an outcome, and

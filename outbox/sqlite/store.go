@@ -92,6 +92,9 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 //go:embed schema.sql
 var schema string
 
+// Table returns the name of the events' table as SQL has it, quoted.
+func (s *Store) Table() string { return s.q.fill("{{table}}") }
+
 // Schema returns the SQL that Migrate runs, for those who have a migration
 // tool of their own. Running it again changes nothing.
 func (s *Store) Schema() string { return s.q.fill(schema) }

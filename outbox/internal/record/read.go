@@ -20,8 +20,9 @@ type Reader struct {
 	header   sql.RawBytes
 }
 
-// Scan reads the [Columns] of the current row, and those that follow into more.
-func (c *Reader) Scan(rows *sql.Rows, r *outbox.Row, more ...any) error {
+// Scan reads the [Columns] of the current row of rows, of database/sql or of pgx,
+// and those that follow into more.
+func (c *Reader) Scan(rows interface{ Scan(dest ...any) error }, r *outbox.Row, more ...any) error {
 	m := &r.Message
 	dest := append([]any{&r.Seq, &m.ID, &m.DedupeID, &m.Key, &c.subject, (*instant)(&m.Time), &c.header, &m.Data}, more...)
 	if err := rows.Scan(dest...); err != nil {
