@@ -61,8 +61,8 @@ func newQueries(table string) queries {
 
 		{&q.horizon, `SELECT (SELECT coalesce(max(seq), 0) FROM {{table}} WHERE state = 0), generation FROM {{relay}}`},
 		{&q.pending, pending + ` ORDER BY seq LIMIT ?`},
-		{&q.bounded, pending + ` AND seq <= ? AND EXISTS (SELECT 1 FROM {{relay}} WHERE generation = ?)
-			ORDER BY seq LIMIT ?`},
+		// Not EXISTS: SQLite makes a join of that, and then sorts what it has read.
+		{&q.bounded, pending + ` AND seq <= ? AND ? = (SELECT generation FROM {{relay}}) ORDER BY seq LIMIT ?`},
 
 		{&q.count, `UPDATE {{relay}} SET published = published + ? WHERE epoch = ?`},
 		{&q.remove, `DELETE FROM {{table}} WHERE seq IN (SELECT value FROM json_each(?)) AND state = 0`},
