@@ -41,6 +41,8 @@ bench:
 	$(GO) test -run '^$$' -bench Create ./examples/tickets/internal/api
 	$(GO) run ./examples/tickets/load -n 20000
 	$(GO) test -run '^$$' -bench Once -benchtime 20x ./inbox
+	$(GO) test -run '^$$' -timeout 30m -bench Outbox -skip /backlog -benchtime 9x ./outbox/postgres ./outbox/sqlite
+	$(GO) test -run '^$$' -timeout 30m -bench Outbox/backlog -benchtime 1x ./outbox/postgres ./outbox/sqlite
 
 # SOAK are its flags: SOAK=-short, SOAK='-for 30m -seed 42'.
 soak:
