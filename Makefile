@@ -11,7 +11,8 @@ RACE ?= $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 PARALLEL ?= 4
 
 # Every one of these packages has to have MIN_COVERAGE percent.
-COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest/stanserver ./inbox/... ./otelwrap ./slogwrap
+COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest/stanserver ./inbox/... \
+	./outbox ./outbox/outboxtest ./outbox/postgres ./outbox/sqlite ./otelwrap ./slogwrap ./deadletter
 MIN_COVERAGE := 85
 
 .DEFAULT_GOAL := test
