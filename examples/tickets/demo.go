@@ -48,7 +48,7 @@ func (s *service) printDemo(ctx context.Context, out io.Writer, url, token strin
 		{"a reserved ticket cannot be changed: 409", `-X PUT ` + as + asJSON + `-d '{"title":"Concert","price":30}' URL/api/tickets/ID`},
 		{"cancel the order: 200, the ticket is free again", `-X DELETE URL/demo/tickets/ID/order`},
 		{"the process is alive: 200", `URL/healthz`},
-		{"the broker and the store are there: 200", `URL/readyz`},
+		{"it can answer requests, and how its broker is: 200", `URL/readyz`},
 	} {
 		if token == "" && strings.Contains(l.does, "Cookie:") {
 			continue

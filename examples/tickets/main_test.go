@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,17 +38,20 @@ type broker struct {
 	env     map[string]string
 	stop    func()
 	restart func() error
+	// oneOfEach: it deduplicates, and numbers the events of all subjects in one
+	// sequence. NATS Streaming does neither.
+	oneOfEach bool
 }
 
 // brokers are both, with their files.
 var brokers = map[string]func(t *testing.T) *broker{
 	"jetstream": func(t *testing.T) *broker {
 		s := natsserver.Run(t)
-		return &broker{map[string]string{"NATS_URL": s.URL()}, s.Shutdown, s.Restart}
+		return &broker{map[string]string{"NATS_URL": s.URL()}, s.Shutdown, s.Restart, true}
 	},
 	"stan": func(t *testing.T) *broker {
 		s := stanserver.Run(t, stanserver.FileStore())
-		return &broker{map[string]string{"NATS_URL": s.URL(), "NATS_CLUSTER_ID": s.ClusterID()}, s.Shutdown, s.Restart}
+		return &broker{map[string]string{"NATS_URL": s.URL(), "NATS_CLUSTER_ID": s.ClusterID()}, s.Shutdown, s.Restart, false}
 	},
 }
 
@@ -96,41 +103,45 @@ func (b *broker) connect(t *testing.T, id string) *natswrap.Client {
 	return c
 }
 
-// versions are those that the stream has of each ticket, in the stream's order.
-type versions map[string][]int
-
-func (v versions) has(t store.Ticket) bool {
-	for _, version := range v[t.ID] {
-		if version == t.Version {
-			return true
-		}
-	}
-	return false
+// announced is an event of a ticket in the stream.
+type announced struct {
+	version  int
+	sequence uint64
 }
+
+// history is every ticket's events, in the stream's order: on NATS Streaming
+// that is the order of each subject, and what was created comes first.
+type history map[string][]announced
 
 // readStream reads all events of tickets from the first to a last one that it
 // publishes itself. Every call has a group of its own.
-func readStream(t *testing.T, c *natswrap.Client, group string) versions {
+func (b *broker) readStream(t *testing.T, c *natswrap.Client) history {
 	t.Helper()
 	const marker = "end of the stream for "
+	group := "reader-" + rand.Text()
 	end := marker + group
-	found := versions{}
-	read(t, c, group, events.TicketCreated{ID: end}, func(e events.TicketCreated) bool {
-		if !strings.HasPrefix(e.ID, marker) {
-			found[e.ID] = append(found[e.ID], e.Version)
+	found := history{}
+	add := func(id string, version int, sequence uint64) (done bool) {
+		if !strings.HasPrefix(id, marker) {
+			found[id] = append(found[id], announced{version, sequence})
 		}
-		return e.ID == end
+		return id == end
+	}
+	read(t, c, group, events.TicketCreated{ID: end}, func(e events.TicketCreated, sequence uint64) bool {
+		return add(e.ID, e.Version, sequence)
 	})
-	read(t, c, group, events.TicketUpdated{ID: end}, func(e events.TicketUpdated) bool {
-		if !strings.HasPrefix(e.ID, marker) {
-			found[e.ID] = append(found[e.ID], e.Version)
+	read(t, c, group, events.TicketUpdated{ID: end}, func(e events.TicketUpdated, sequence uint64) bool {
+		return add(e.ID, e.Version, sequence)
+	})
+	if b.oneOfEach {
+		for _, all := range found {
+			slices.SortFunc(all, func(a, b announced) int { return cmp.Compare(a.sequence, b.sequence) })
 		}
-		return e.ID == end
-	})
+	}
 	return found
 }
 
-func read[E ticketing.Event](t *testing.T, c *natswrap.Client, group string, last E, each func(E) (done bool)) {
+func read[E ticketing.Event](t *testing.T, c *natswrap.Client, group string, last E, each func(e E, sequence uint64) (done bool)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -144,7 +155,7 @@ func read[E ticketing.Event](t *testing.T, c *natswrap.Client, group string, las
 			t.Error(err)
 		}
 		_ = in.Settle(ticketing.Verdict{Kind: ticketing.Ack}) // a group of this test's alone
-		if !done && each(e) {
+		if !done && each(e, in.Sequence) {
 			done = true
 			cancel()
 		}
@@ -154,22 +165,80 @@ func read[E ticketing.Event](t *testing.T, c *natswrap.Client, group string, las
 	}
 }
 
-// requireVersions fails the test unless the stream has each ticket's versions
-// from 0 to the stored one, each once.
-func requireVersions(t *testing.T, found versions, tickets []store.Ticket) {
+// outboxIsEmpty asks a database whether all its events are at the broker.
+func outboxIsEmpty(t *testing.T, db string) func() bool {
+	return func() bool {
+		s := openStore(t, db)
+		defer s.Close()
+		stats, err := s.Outbox.Stats(t.Context())
+		return err == nil && stats.Pending == 0
+	}
+}
+
+func openStore(t *testing.T, db string) *store.Store {
 	t.Helper()
-	for _, ticket := range tickets {
-		seen := map[int]bool{}
-		for _, v := range found[ticket.ID] {
-			if seen[v] || v < 0 || v > ticket.Version {
-				t.Errorf("ticket %s of version %d: the stream has %v", ticket.ID, ticket.Version, found[ticket.ID])
+	s, err := store.Open(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// requireEvents fails the test unless the stream has the events of all tickets
+// of a database that no service uses any more: the versions from 0 to the
+// stored one, each once and in their order. A broker that does not deduplicate
+// may have some again, but none for the first time behind its successor. It
+// returns the tickets.
+func (b *broker) requireEvents(t *testing.T, c *natswrap.Client, db string) map[string]store.Ticket {
+	t.Helper()
+	tickets := storedTickets(t, db)
+	found := b.readStream(t, c)
+	for id, ticket := range tickets {
+		next := 0
+		for _, event := range found[id] {
+			switch {
+			case event.version == next:
+				next++
+			case event.version > next, b.oneOfEach:
+				t.Errorf("ticket %s of version %d: the stream has %v", id, ticket.Version, found[id])
 			}
-			seen[v] = true
 		}
-		if len(seen) != ticket.Version+1 {
-			t.Errorf("ticket %s of version %d: the stream has %v, which is not all", ticket.ID, ticket.Version, found[ticket.ID])
+		if next != ticket.Version+1 {
+			t.Errorf("ticket %s of version %d: the stream has %v, which is not all", id, ticket.Version, found[id])
 		}
 	}
+	return tickets
+}
+
+// storedTickets are all tickets of a database.
+func storedTickets(t *testing.T, path string) map[string]store.Ticket {
+	t.Helper()
+	s := openStore(t, path)
+	defer s.Close()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(t.Context(), `SELECT id FROM tickets`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	all := make(map[string]store.Ticket)
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		if all[id], err = s.Ticket(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // client sends requests to the service as ann.
@@ -249,28 +318,19 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func (c *client) ready() bool {
-	status, _, err := c.do(http.MethodGet, "/readyz", "")
-	return err == nil && status == http.StatusOK
+// ready asks whether the service is ready, and what it says of its broker.
+func (c *client) ready() (ready bool, broker string) {
+	status, answer, err := c.do(http.MethodGet, "/readyz", "")
+	var found struct{ Broker string }
+	if err != nil || json.Unmarshal(answer, &found) != nil {
+		return false, ""
+	}
+	return status == http.StatusOK, found.Broker
 }
 
-// storedTickets are all tickets of a database that no service uses any more.
-func storedTickets(t *testing.T, db string, ids []string) []store.Ticket {
-	t.Helper()
-	s, err := store.Open(t.Context(), db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	var all []store.Ticket
-	for _, id := range ids {
-		ticket, err := s.Ticket(t.Context(), id)
-		if err != nil {
-			t.Fatalf("ticket %s: %v", id, err)
-		}
-		all = append(all, ticket)
-	}
-	return all
+func (c *client) connected() bool {
+	ready, broker := c.ready()
+	return ready && broker == "ok"
 }
 
 // output collects what the service prints, from any goroutine.

@@ -17,6 +17,7 @@ import (
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/store"
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/tickets"
 	"github.com/ducnguyen96/ticketing-common/natswrap"
+	"github.com/ducnguyen96/ticketing-common/outbox"
 )
 
 // service is the running service: its connections, and what is wired to them.
@@ -31,26 +32,27 @@ type service struct {
 	tickets *tickets.Service
 }
 
-// serve listens to orders, then for HTTP, and calls started with its URL. When
-// ctx ends it stops in the opposite order: first no new requests, and the
-// running ones are answered; then the handlers of orders finish. The
-// connection is closed by [natswrap.Run] behind it, and the store at last. When
-// the orders or HTTP end by themselves serve stops the rest and returns why.
+// serve starts the relay, which brings the service's events to the broker, then
+// listens to orders, then for HTTP, and calls started with its URL. When ctx
+// ends it stops in the opposite order: first no new requests, and the running
+// ones are answered; then the handlers of orders finish; then the relay notes
+// down what it has sent. What it has not sent is in the database for the next
+// start. The connection is closed by [natswrap.Run] behind it, and the store at
+// last. When one of the three ends by itself serve stops the rest and returns
+// why.
 //
-// Of the shutdown's time requests get a half and handlers a quarter; the rest
-// is natswrap's, to flush what is on its way.
+// Of the shutdown's time requests get a half, handlers and the relay an eighth
+// each; the rest is natswrap's, to flush what is on its way.
 func (s *service) serve(ctx context.Context, started func(url string) error) (err error) {
-	s.tickets = tickets.New(s.store, s.sender())
-	listeners := orders.New(s.client, s.tickets, &orders.Options{ShutdownTimeout: s.config.shutdown / 4, Logger: s.log})
+	s.tickets = tickets.New(s.store, s.client)
 
-	// Not under ctx: orders are handled until the last request is answered.
-	listening, stopListening := context.WithCancel(context.WithoutCancel(ctx))
-	listened := make(chan error, 1)
-	go func() { listened <- listeners.Listen(listening) }()
-	defer func() {
-		stopListening()
-		err = errors.Join(err, <-listened)
-	}()
+	relay := begin(ctx, "the outbox relay", outbox.NewRelay(s.store.Outbox, s.sender(),
+		&outbox.RelayOptions{DrainTimeout: s.config.shutdown / 8, Logger: s.log}).Run)
+	defer func() { err = errors.Join(err, relay.end()) }()
+
+	listeners := begin(ctx, "listening to orders", orders.New(s.client, s.tickets,
+		&orders.Options{ShutdownTimeout: s.config.shutdown / 8, Logger: s.log}).Listen)
+	defer func() { err = errors.Join(err, listeners.end()) }()
 
 	listener, err := net.Listen("tcp", s.address())
 	if err != nil {
@@ -68,18 +70,46 @@ func (s *service) serve(ctx context.Context, started func(url string) error) (er
 	go func() { served <- server.Serve(listener) }()
 	defer func() { err = errors.Join(err, s.stopHTTP(ctx, server)) }()
 
-	if err := started(baseURL(listener)); err != nil {
+	if err := started(baseURL(listener)); err != nil && ctx.Err() == nil {
 		return err
 	}
 	select {
-	case <-ctx.Done():
-		return nil // natswrap.Run knows why
+	case <-ctx.Done(): // natswrap.Run knows why
+	case <-relay.done: // they tell why when they are ended
+	case <-listeners.done:
 	case err := <-served:
 		return fmt.Errorf("HTTP ended: %w", err)
-	case err := <-listened:
-		listened <- nil
-		return fmt.Errorf("listening to orders ended: %w", err)
 	}
+	return nil
+}
+
+// part is a part of the service that runs in the background.
+type part struct {
+	name string
+	stop context.CancelFunc
+	done chan struct{} // closed when it has ended
+	err  error
+}
+
+// begin runs f until end is called: longer than ctx, whose values it has.
+func begin(ctx context.Context, name string, f func(context.Context) error) *part {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p := &part{name: name, stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.err = f(ctx)
+	}()
+	return p
+}
+
+// end stops the part and waits for it. The error is the one that it ended with.
+func (p *part) end() error {
+	p.stop()
+	<-p.done
+	if p.err != nil {
+		return fmt.Errorf("%s ended: %w", p.name, p.err)
+	}
+	return nil
 }
 
 func (s *service) stopHTTP(ctx context.Context, server *http.Server) error {
@@ -94,8 +124,8 @@ func (s *service) stopHTTP(ctx context.Context, server *http.Server) error {
 func (s *service) handler() http.Handler {
 	handler := api.New(s.tickets, s.auth, &api.Options{
 		Ready: []api.Check{
-			{Name: "broker", Check: s.brokerReady},
 			{Name: "store", Check: s.store.Ping},
+			{Name: "broker", Check: s.connected, Optional: true}, // events wait for it
 		},
 		Logger: s.log,
 	})
@@ -105,7 +135,7 @@ func (s *service) handler() http.Handler {
 	return handler
 }
 
-func (s *service) brokerReady(context.Context) error {
+func (s *service) connected(context.Context) error {
 	if !s.client.Healthy() {
 		return ticketing.ErrNotConnected
 	}

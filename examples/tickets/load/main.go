@@ -1,6 +1,7 @@
 // Load sends requests to the service as it is built, with the embedded broker,
-// and measures how many it answers in a second and whether its memory grows.
-// Broker and database are on files.
+// and measures how many it answers in a second, how many events wait in the
+// outbox meanwhile, and whether its memory grows. At the end it waits until the
+// broker has them all. Broker and database are on files.
 //
 //	go run ./examples/tickets/load
 //	go run ./examples/tickets/load -backend=stan -n 20000 -c 1
@@ -32,9 +33,11 @@ import (
 
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/auth"
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/process"
+	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/store"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap"
+	outbox "github.com/ducnguyen96/ticketing-common/outbox/sqlite"
 )
 
 func main() {
@@ -77,6 +80,11 @@ func (l *load) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	db, err := store.Open(ctx, filepath.Join(dir, "tickets.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	env := map[string]string{
 		"NATS_URL":   "",
 		"PORT":       "0",
@@ -98,8 +106,8 @@ func (l *load) run(ctx context.Context, out io.Writer) (err error) {
 	}
 	defer p.Kill()
 	fmt.Fprintf(out, "%s, %d clients, %d CPUs that they share with the service\n\n", l.backend, l.clients, runtime.NumCPU())
-	fmt.Fprintf(out, "%10s %12s %10s %10s %10s\n", "requests", "requests/s", "median", "99 %", "memory")
-	first, last, err := l.measure(ctx, out, p)
+	fmt.Fprintf(out, "%10s %12s %10s %10s %10s %10s\n", "requests", "requests/s", "median", "99 %", "waiting", "memory")
+	first, last, err := l.measure(ctx, out, p, db.Outbox)
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, p.Log())
 	}
@@ -140,9 +148,10 @@ func (l *load) startBroker(dir string, env map[string]string) (stop func(), err 
 // samples is how many lines there are.
 const samples = 10
 
-// measure sends all requests and prints a line for every tenth of them. It
-// returns the memory after a fifth of them and at the end, in MiB.
-func (l *load) measure(ctx context.Context, out io.Writer, p *process.Process) (first, last float64, err error) {
+// measure sends all requests and prints a line for every tenth of them, and
+// then waits for their events. It returns the memory after a fifth of the
+// requests and at their end, in MiB.
+func (l *load) measure(ctx context.Context, out io.Writer, p *process.Process, events *outbox.Store) (first, last float64, err error) {
 	token, err := auth.New(jwtKey).Sign(auth.User{ID: "load"})
 	if err != nil {
 		return 0, 0, err
@@ -165,12 +174,40 @@ func (l *load) measure(ctx context.Context, out io.Writer, p *process.Process) (
 		if i == 1 {
 			first = last
 		}
+		stats, err := events.Stats(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
 		slices.Sort(times)
-		fmt.Fprintf(out, "%10d %12.0f %10v %10v %6.0f MiB\n", l.requests*(i+1)/samples, rate,
-			times[len(times)/2].Round(10*time.Microsecond), times[len(times)*99/100].Round(10*time.Microsecond), last)
+		fmt.Fprintf(out, "%10d %12.0f %10v %10v %10d %6.0f MiB\n", l.requests*(i+1)/samples, rate,
+			times[len(times)/2].Round(10*time.Microsecond), times[len(times)*99/100].Round(10*time.Microsecond), stats.Pending, last)
 	}
-	fmt.Fprintf(out, "\n%.0f requests/s over all\n", float64(l.requests)/time.Since(start).Seconds())
+	answered := time.Now()
+	if err := l.await(ctx, events); err != nil {
+		return 0, 0, err
+	}
+	fmt.Fprintf(out, "\n%.0f requests/s over all; the broker had all events %v later\n",
+		float64(l.requests)/answered.Sub(start).Seconds(), time.Since(answered).Round(time.Millisecond))
 	return first, last, nil
+}
+
+// await waits until the relay has published an event for each request.
+func (l *load) await(ctx context.Context, events *outbox.Store) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for patience := time.After(time.Minute); ; {
+		stats, err := events.Stats(ctx)
+		if err != nil || stats.Published >= int64(l.requests) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-patience:
+			return fmt.Errorf("%d of %d events are not published a minute after the last request", stats.Pending, l.requests)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // send sends n requests and returns how long each took.

@@ -21,7 +21,7 @@ func TestTheLoadIsMeasuredInTenTurns(t *testing.T) {
 	if err := l.run(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	if n := strings.Count(out.String(), " MiB\n"); n != samples || !strings.Contains(out.String(), "requests/s over all") {
+	if n := strings.Count(out.String(), " MiB\n"); n != samples || !strings.Contains(out.String(), "requests/s over all; the broker had all events ") {
 		t.Errorf("%d turns in\n%s", n, &out)
 	}
 	if err := (&load{backend: "stan", requests: 1, clients: 1}).run(t.Context(), &out); err == nil {

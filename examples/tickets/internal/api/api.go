@@ -23,10 +23,13 @@ type Tickets interface {
 	Update(ctx context.Context, userID, id string, version int, terms tickets.Terms) (store.Ticket, error)
 }
 
-// Check is a part that has to work before requests can be answered.
+// Check is a part that is looked at by /readyz.
 type Check struct {
 	Name  string
 	Check func(ctx context.Context) error
+	// Optional: requests can be answered without it. What is wrong with it is
+	// told, and the service is ready.
+	Optional bool
 }
 
 // Options configures the handler. Nil and the zero value are good.
@@ -45,7 +48,7 @@ type Options struct {
 //	GET  /api/tickets/{id}   read one
 //	GET  /api/tickets        read those that are for sale, ?limit=, ?after=id
 //	GET  /healthz            200 while the process runs
-//	GET  /readyz             200 while everything that it needs is there
+//	GET  /readyz             200 while requests can be answered
 func New(t Tickets, a *auth.Auth, opts *Options) http.Handler {
 	s := &server{tickets: t, auth: a}
 	if opts != nil {
@@ -86,7 +89,7 @@ func (s *server) create(w http.ResponseWriter, r *http.Request) {
 	}
 	t, err := s.tickets.Create(r.Context(), user.ID, in.terms)
 	if err != nil {
-		s.failed(w, r, t, err)
+		s.fail(w, r, err)
 		return
 	}
 	answer(w, http.StatusCreated, t)
@@ -105,7 +108,7 @@ func (s *server) update(w http.ResponseWriter, r *http.Request) {
 	}
 	t, err := s.tickets.Update(r.Context(), user.ID, r.PathValue("id"), in.version, in.terms)
 	if err != nil {
-		s.failed(w, r, t, err)
+		s.fail(w, r, err)
 		return
 	}
 	answer(w, http.StatusOK, t)
@@ -165,7 +168,10 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	for _, c := range s.Ready {
 		found[c.Name] = "ok"
 		if err := c.Check(ctx); err != nil {
-			status, found[c.Name] = http.StatusServiceUnavailable, err.Error()
+			found[c.Name] = err.Error()
+			if !c.Optional {
+				status = http.StatusServiceUnavailable
+			}
 		}
 	}
 	answer(w, status, found)

@@ -15,11 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/api"
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/auth"
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/store"
+	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/store/storetest"
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/tickets"
 	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/natstest"
@@ -27,11 +27,12 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// fixture is the service without a broker: its handler, and the recorder that
-// has what it publishes.
+// fixture is the service without a broker: its handler, its database, and the
+// recorder that has what it publishes.
 type fixture struct {
 	http.Handler
 	broker  natstest.Recorder
+	store   *store.Store
 	service *tickets.Service
 	ann     string // tokens
 	bob     string
@@ -45,7 +46,7 @@ func newFixture(t testing.TB) *fixture {
 	}
 	t.Cleanup(func() { s.Close() })
 	a := auth.New("key")
-	f := new(fixture)
+	f := &fixture{store: s}
 	f.service = tickets.New(s, &f.broker)
 	f.Handler = api.New(f.service, a, &api.Options{Logger: slog.New(slog.DiscardHandler)})
 	for token, user := range map[*string]string{&f.ann: "ann", &f.bob: "bob"} {
@@ -69,11 +70,18 @@ func (f *fixture) do(method, path, token, body string) *httptest.ResponseRecorde
 	return w
 }
 
+// published is the recorder, with what all requests so far have published.
+func (f *fixture) published(t *testing.T) *natstest.Recorder {
+	t.Helper()
+	storetest.Relay(t, f.store, &f.broker)
+	return &f.broker
+}
+
 // create makes a ticket of ann's, and forgets its event.
 func (f *fixture) create(t *testing.T) store.Ticket {
 	t.Helper()
 	w := f.do(http.MethodPost, "/api/tickets", f.ann, `{"title":"Opera","price":20}`)
-	f.broker.Reset()
+	f.published(t).Reset()
 	return decode[store.Ticket](t, w, http.StatusCreated)
 }
 
@@ -88,11 +96,9 @@ func decode[T any](t *testing.T, w *httptest.ResponseRecorder, status int) (v T)
 	return v
 }
 
-// problems is an error's answer; values are compared as any JSON is.
+// problems is an error's answer.
 type problems struct {
 	Errors []struct{ Message, Field string }
-	Ticket *store.Ticket
-	Event  *struct{ ID, Stored string }
 }
 
 func TestATicketThatIsMadeIsAnsweredAndPublishedOnce(t *testing.T) {
@@ -108,11 +114,11 @@ func TestATicketThatIsMadeIsAnsweredAndPublishedOnce(t *testing.T) {
 	}
 
 	// Exactly one event, with exactly these fields.
-	event := natstest.RequireOnePublished[events.TicketCreated](t, &f.broker)
+	event := natstest.RequireOnePublished[events.TicketCreated](t, f.published(t))
 	if diff := cmp.Diff(events.TicketCreated{ID: got.ID, Title: "Opera & Ballet", Price: 20.5, UserID: "ann"}, event); diff != "" {
 		t.Error(diff)
 	}
-	natstest.RequireNonePublished[events.TicketUpdated](t, &f.broker)
+	natstest.RequireNonePublished[events.TicketUpdated](t, f.published(t))
 }
 
 func TestATicketThatIsChangedIsAnsweredAndPublishedOnce(t *testing.T) {
@@ -123,7 +129,7 @@ func TestATicketThatIsChangedIsAnsweredAndPublishedOnce(t *testing.T) {
 	if got != want {
 		t.Errorf("answer %+v, want %+v", got, want)
 	}
-	natstest.RequireSequence(t, &f.broker,
+	natstest.RequireSequence(t, f.published(t),
 		events.TicketUpdated{ID: ticket.ID, Title: "Ballet", Price: 30, UserID: "ann", Version: 1})
 	if got := decode[store.Ticket](t, f.do(http.MethodGet, "/api/tickets/"+ticket.ID, "", ""), http.StatusOK); got != want {
 		t.Errorf("it reads %+v, want %+v", got, want)
@@ -138,7 +144,7 @@ func TestAUserMayBeInTheTutorialsCookie(t *testing.T) {
 	w := httptest.NewRecorder()
 	f.ServeHTTP(w, r)
 	decode[store.Ticket](t, w, http.StatusCreated)
-	natstest.RequirePublished(t, &f.broker, events.TicketCreated{UserID: "bob"},
+	natstest.RequirePublished(t, f.published(t), events.TicketCreated{UserID: "bob"},
 		cmpopts.IgnoreFields(events.TicketCreated{}, "ID", "Title", "Price"))
 }
 
@@ -188,7 +194,7 @@ func TestInputThatIsWrongIsRefusedByFieldAndNotPublished(t *testing.T) {
 				if diff := cmp.Diff(test.fields, fields); diff != "" {
 					t.Errorf("fields named (-want +got):\n%s", diff)
 				}
-				natstest.RequireSequence(t, &f.broker) // nothing was published
+				natstest.RequireSequence(t, f.published(t)) // nothing was published
 			})
 		}
 	}
@@ -204,7 +210,7 @@ func TestOnlyJSONIsTakenForJSON(t *testing.T) {
 		f.ServeHTTP(w, r)
 		decode[problems](t, w, http.StatusBadRequest)
 	}
-	natstest.RequireSequence(t, &f.broker)
+	natstest.RequireSequence(t, f.published(t))
 }
 
 func TestARequestThatIsRefusedIsNotPublished(t *testing.T) {
@@ -213,7 +219,7 @@ func TestARequestThatIsRefusedIsNotPublished(t *testing.T) {
 	if err := f.service.Reserve(t.Context(), reserved.ID, "O1"); err != nil {
 		t.Fatal(err)
 	}
-	f.broker.Reset()
+	f.published(t).Reset()
 	const body = `{"title":"Opera","price":20}`
 	for name, test := range map[string]struct {
 		method, path, token, body string
@@ -234,42 +240,10 @@ func TestARequestThatIsRefusedIsNotPublished(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := decode[problems](t, f.do(test.method, test.path, test.token, test.body), test.status)
-			if len(got.Errors) != 1 || got.Errors[0].Message == "" || got.Ticket != nil || got.Event != nil {
+			if len(got.Errors) != 1 || got.Errors[0].Message == "" {
 				t.Errorf("answer %+v", got)
 			}
-			natstest.RequireSequence(t, &f.broker)
-		})
-	}
-}
-
-func TestAPublishThatIsNotAcknowledgedIsA503ThatSaysWhatIsKnown(t *testing.T) {
-	for _, test := range []struct {
-		outcome       ticketing.Outcome
-		stored, words string
-	}{
-		{ticketing.OutcomeNotSent, "no", "was not sent"},
-		{ticketing.OutcomeBusy, "no", "was not sent"},
-		{ticketing.OutcomeRejected, "no", "was not sent"},
-		{ticketing.OutcomeUnknown, "unknown", "may have been sent or not"},
-	} {
-		t.Run(test.outcome.String(), func(t *testing.T) {
-			f := newFixture(t)
-			f.broker.FailNext(test.outcome)
-			created := decode[problems](t, f.do(http.MethodPost, "/api/tickets", f.ann, `{"title":"Opera","price":20}`), http.StatusServiceUnavailable)
-			f.broker.FailNext(test.outcome)
-			updated := decode[problems](t, f.do(http.MethodPut, "/api/tickets/"+created.Ticket.ID, f.ann, `{"title":"Opera","price":30}`), http.StatusServiceUnavailable)
-
-			for version, got := range []problems{created, updated} {
-				id := got.Ticket.ID + "/" + string(rune('0'+version))
-				if got.Event == nil || got.Event.Stored != test.stored || got.Event.ID != id || !strings.Contains(got.Errors[0].Message, test.words) {
-					t.Errorf("answer %+v, event %+v", got, got.Event)
-				}
-			}
-			// The client is told what the store has.
-			if stored, err := f.service.Ticket(t.Context(), created.Ticket.ID); err != nil || stored != *updated.Ticket {
-				t.Errorf("ticket %+v, error %v; the answer said %+v", stored, err, *updated.Ticket)
-			}
-			natstest.RequireSequence(t, &f.broker)
+			natstest.RequireSequence(t, f.published(t))
 		})
 	}
 }
@@ -296,14 +270,14 @@ func TestTheListHasWhatIsForSaleInPages(t *testing.T) {
 }
 
 func TestReadinessSaysWhatIsMissing(t *testing.T) {
-	broker := errors.New("not connected")
+	broker, store := errors.New("not connected"), errors.New("disk full")
 	h := api.New(nil, auth.New("key"), &api.Options{Ready: []api.Check{
-		{Name: "broker", Check: func(context.Context) error { return broker }},
+		{Name: "broker", Check: func(context.Context) error { return broker }, Optional: true},
 		{Name: "store", Check: func(ctx context.Context) error {
 			if _, ok := ctx.Deadline(); !ok {
 				return errors.New("no deadline")
 			}
-			return nil
+			return store
 		}},
 	}})
 	get := func(path string) *httptest.ResponseRecorder {
@@ -312,15 +286,16 @@ func TestReadinessSaysWhatIsMissing(t *testing.T) {
 		return w
 	}
 	found := decode[map[string]string](t, get("/readyz"), http.StatusServiceUnavailable)
-	if diff := cmp.Diff(map[string]string{"broker": "not connected", "store": "ok"}, found); diff != "" {
+	if diff := cmp.Diff(map[string]string{"broker": "not connected", "store": "disk full"}, found); diff != "" {
 		t.Error(diff)
 	}
 	if w := get("/healthz"); w.Code != http.StatusOK {
-		t.Errorf("the process is not alive without its broker: %d", w.Code)
+		t.Errorf("the process is not alive without its store: %d", w.Code)
 	}
-	broker = nil
-	if w := get("/readyz"); w.Code != http.StatusOK {
-		t.Errorf("status %d with everything there", w.Code)
+	store = nil
+	found = decode[map[string]string](t, get("/readyz"), http.StatusOK)
+	if diff := cmp.Diff(map[string]string{"broker": "not connected", "store": "ok"}, found); diff != "" {
+		t.Errorf("without what is optional (-want +got):\n%s", diff)
 	}
 }
 
@@ -361,7 +336,7 @@ func TestABodyThatBreaksOffIsRefused(t *testing.T) {
 	w := httptest.NewRecorder()
 	f.ServeHTTP(w, r)
 	decode[problems](t, w, http.StatusBadRequest)
-	natstest.RequireSequence(t, &f.broker)
+	natstest.RequireSequence(t, f.published(t))
 }
 
 type brokenBody struct{}

@@ -11,6 +11,7 @@ import (
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/store"
+	"github.com/ducnguyen96/ticketing-common/inbox"
 )
 
 // Group is this service's queue group: its instances share the orders.
@@ -48,13 +49,9 @@ func New(r ticketing.Receiver, tickets Tickets, opts *Options) *Listeners {
 		o.Logger = slog.Default()
 	}
 	listener := &ticketing.ListenerOptions{
-		// The orders of different tickets do not wait for each other's
-		// publish.
-		Concurrency: 8,
-		// An order that cannot be handled is mostly one whose event cannot be
-		// published. At a minute each these attempts outlast half an hour
-		// without a broker; after that an operator has to look.
-		MaxAttempts:     40,
+		// The database takes one change after the other, in the order in which
+		// they ask. That many ask beside the requests.
+		Concurrency:     8,
 		ShutdownTimeout: o.ShutdownTimeout,
 		Logger:          o.Logger,
 	}
@@ -64,7 +61,7 @@ func New(r ticketing.Receiver, tickets Tickets, opts *Options) *Listeners {
 			return err
 		}
 		if err := tickets.Reserve(ctx, e.Ticket.ID, e.ID); err != nil {
-			return permanentIfUnknown(err)
+			return permanent(err)
 		}
 		o.Logger.Debug("ticket reserved", "order", e.ID, "ticket", e.Ticket.ID)
 		return nil
@@ -75,7 +72,7 @@ func New(r ticketing.Receiver, tickets Tickets, opts *Options) *Listeners {
 			return err
 		}
 		if err := tickets.Free(ctx, e.Ticket.ID, e.ID); err != nil {
-			return permanentIfUnknown(err)
+			return permanent(err)
 		}
 		o.Logger.Debug("ticket set free", "order", e.ID, "ticket", e.Ticket.ID)
 		return nil
@@ -95,10 +92,11 @@ func check(orderID, ticketID string) error {
 	return nil
 }
 
-// permanentIfUnknown spares an order for a ticket that does not exist its
-// further attempts: tickets are made here, so it will not exist later either.
-func permanentIfUnknown(err error) error {
-	if errors.Is(err, store.ErrNotFound) {
+// permanent spares an order further attempts that cannot end otherwise: for a
+// ticket that does not exist, because tickets are made here and it will not
+// exist later either; and under an id that the inbox cannot keep.
+func permanent(err error) error {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, inbox.ErrInvalidID) {
 		return ticketing.Permanent(err)
 	}
 	return err

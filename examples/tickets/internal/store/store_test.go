@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -40,9 +41,9 @@ func onBoth(t *testing.T, test func(t *testing.T, s *store.Store)) {
 
 func insert(t *testing.T, s *store.Store, tickets ...store.Ticket) {
 	t.Helper()
-	err := s.Tx(t.Context(), func(tx *store.Tx) error {
+	err := s.Outbox.InTx(t.Context(), func(tx *sql.Tx) error {
 		for _, ticket := range tickets {
-			if err := tx.Insert(t.Context(), ticket); err != nil {
+			if err := s.Insert(t.Context(), tx, ticket); err != nil {
 				return err
 			}
 		}
@@ -54,7 +55,7 @@ func insert(t *testing.T, s *store.Store, tickets ...store.Ticket) {
 }
 
 func update(ctx context.Context, s *store.Store, ticket store.Ticket) error {
-	return s.Tx(ctx, func(tx *store.Tx) error { return tx.Update(ctx, ticket) })
+	return s.Outbox.InTx(ctx, func(tx *sql.Tx) error { return s.Update(ctx, tx, ticket) })
 }
 
 func TestATicketComesBackAsItWasStored(t *testing.T) {
@@ -103,6 +104,9 @@ func TestOfManyUpdatesAtOnceOneWins(t *testing.T) {
 			var wg sync.WaitGroup
 			for range writers {
 				wg.Go(func() {
+					if _, err := s.Ticket(t.Context(), "T1"); err != nil {
+						t.Error(err)
+					}
 					next := ticket
 					next.Version = version
 					switch err := update(t.Context(), s, next); {
@@ -124,8 +128,8 @@ func TestOfManyUpdatesAtOnceOneWins(t *testing.T) {
 func TestAFailedTransactionLeavesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *store.Store) {
 		failure := errors.New("on purpose")
-		err := s.Tx(t.Context(), func(tx *store.Tx) error {
-			return errors.Join(tx.Insert(t.Context(), store.Ticket{ID: "T1"}), failure)
+		err := s.Outbox.InTx(t.Context(), func(tx *sql.Tx) error {
+			return errors.Join(s.Insert(t.Context(), tx, store.Ticket{ID: "T1"}), failure)
 		})
 		if !errors.Is(err, failure) {
 			t.Errorf("error %v, want f's", err)
@@ -163,41 +167,6 @@ func TestTicketsForSaleAreListedInPages(t *testing.T) {
 	})
 }
 
-func TestAnOrdersChangeIsRemembered(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *store.Store) {
-		read := func(kind store.Kind) (c *store.OrderChange) {
-			t.Helper()
-			err := s.Tx(t.Context(), func(tx *store.Tx) (err error) {
-				c, err = tx.OrderChange(t.Context(), "O1", kind)
-				return err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return c
-		}
-		if c := read(store.Reserved); c != nil {
-			t.Errorf("change %+v before there is one", c)
-		}
-		reserved := store.OrderChange{OrderID: "O1", Kind: store.Reserved, Ticket: &store.Ticket{ID: "T1", Price: 20.5, Version: 1, OrderID: "O1"}}
-		freed := store.OrderChange{OrderID: "O1", Kind: store.Freed} // concerned no ticket
-		for _, c := range []store.OrderChange{reserved, freed} {
-			if err := s.Tx(t.Context(), func(tx *store.Tx) error { return tx.AddOrderChange(t.Context(), c) }); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(&c, read(c.Kind)); diff != "" {
-				t.Error(diff)
-			}
-		}
-		if err := s.Announced(t.Context(), "O1", store.Reserved); err != nil {
-			t.Fatal(err)
-		}
-		if !read(store.Reserved).Announced || read(store.Freed).Announced {
-			t.Error("Announced marked the wrong change")
-		}
-	})
-}
-
 func TestAFileKeepsItsTicketsAndItsVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tickets.db")
 	want := store.Ticket{ID: "T1", Title: "Opera", Price: 20, UserID: "ann"}
@@ -210,7 +179,7 @@ func TestAFileKeepsItsTicketsAndItsVersion(t *testing.T) {
 func TestADatabaseOfANewerProgramIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tickets.db")
 	s := open(t, path)
-	err := s.Tx(t.Context(), func(tx *store.Tx) error {
+	err := s.Outbox.InTx(t.Context(), func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(t.Context(), "PRAGMA user_version = 99")
 		return err
 	})
@@ -233,32 +202,18 @@ func TestAFileThatCannotBeOpenedIsAnErrorThatNamesIt(t *testing.T) {
 func TestReadersDoNotWaitForAWriter(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "tickets.db"))
 	insert(t, s, store.Ticket{ID: "T1"})
-	err := s.Tx(t.Context(), func(tx *store.Tx) error {
-		if err := tx.Update(t.Context(), store.Ticket{ID: "T1", Version: 1}); err != nil {
+	err := s.Outbox.InTx(t.Context(), func(tx *sql.Tx) error {
+		if err := s.Update(t.Context(), tx, store.Ticket{ID: "T1", Version: 1}); err != nil {
 			return err
+		}
+		if got, err := s.TicketIn(t.Context(), tx, "T1"); err != nil || got.Version != 1 {
+			return fmt.Errorf("read version %d in the transaction that wrote 1, error %w", got.Version, err)
 		}
 		got, err := s.Ticket(t.Context(), "T1")
 		if err == nil && got.Version != 0 {
 			err = fmt.Errorf("read version %d before it was committed", got.Version)
 		}
 		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-func TestWhoWaitsToWriteGivesUpWithItsContext(t *testing.T) {
-	s := open(t, store.Memory)
-	err := s.Tx(t.Context(), func(*store.Tx) error {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		for _, err := range []error{update(ctx, s, store.Ticket{ID: "T1"}), s.Announced(ctx, "O1", store.Reserved)} {
-			if !errors.Is(err, context.Canceled) {
-				return fmt.Errorf("error %w, want that of the context", err)
-			}
-		}
-		return nil
 	})
 	if err != nil {
 		t.Error(err)

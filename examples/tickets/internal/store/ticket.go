@@ -21,40 +21,25 @@ type Ticket struct {
 
 // statements are prepared once, because parsing takes longer than running.
 type statements struct {
-	list, get               *sql.Stmt // of the readers
-	insert, update, getting *sql.Stmt // of the writer
+	get, list, insert, update *sql.Stmt
 }
 
-const getTicket = `SELECT id, title, price, user_id, version, order_id FROM tickets WHERE id = ?`
-
-func (s *Store) prepare(ctx context.Context) error {
+func (s *Store) prepare(ctx context.Context) (err error) {
 	for _, p := range []struct {
 		stmt **sql.Stmt
-		db   *sql.DB
 		text string
 	}{
-		{&s.get, s.read, getTicket},
-		{&s.list, s.read, `SELECT id, title, price, user_id, version, order_id FROM tickets
+		{&s.get, `SELECT id, title, price, user_id, version, order_id FROM tickets WHERE id = ?`},
+		{&s.list, `SELECT id, title, price, user_id, version, order_id FROM tickets
 			WHERE order_id = '' AND id > ? ORDER BY id LIMIT ?`},
-		{&s.getting, s.write, getTicket},
-		{&s.insert, s.write, `INSERT INTO tickets (id, title, price, user_id, version, order_id) VALUES (?, ?, ?, ?, ?, ?)`},
-		{&s.update, s.write, `UPDATE tickets SET title = ?, price = ?, version = ?, order_id = ? WHERE id = ? AND version = ?`},
+		{&s.insert, `INSERT INTO tickets (id, title, price, user_id, version, order_id) VALUES (?, ?, ?, ?, ?, ?)`},
+		{&s.update, `UPDATE tickets SET title = ?, price = ?, version = ?, order_id = ? WHERE id = ? AND version = ?`},
 	} {
-		stmt, err := p.db.PrepareContext(ctx, p.text)
-		if err != nil {
+		if *p.stmt, err = s.db.PrepareContext(ctx, p.text); err != nil {
 			return err
 		}
-		*p.stmt = stmt
 	}
 	return nil
-}
-
-func (s *statements) closeStatements() {
-	for _, stmt := range []*sql.Stmt{s.list, s.get, s.insert, s.update, s.getting} {
-		if stmt != nil {
-			stmt.Close()
-		}
-	}
 }
 
 // Ticket returns the ticket with that id, or [ErrNotFound].
@@ -84,41 +69,14 @@ func (s *Store) ForSale(ctx context.Context, after string, limit int) ([]Ticket,
 	return tickets, nil
 }
 
-// Tx is a change of several rows at once.
-type Tx struct {
-	*sql.Tx
-	s *Store
-}
-
-// Tx calls f in a transaction, and commits it when f returns nil. One runs at a
-// time. An error is f's own, or says that nothing was stored.
-func (s *Store) Tx(ctx context.Context, f func(*Tx) error) error {
-	if err := s.takeTurn(ctx); err != nil {
-		return err
-	}
-	defer s.endTurn()
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("store: begin: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
-	if err := f(&Tx{tx, s}); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("store: commit: %w", err)
-	}
-	return nil
-}
-
-// Ticket is [Store.Ticket] within the transaction.
-func (tx *Tx) Ticket(ctx context.Context, id string) (Ticket, error) {
-	return scanOne(tx.StmtContext(ctx, tx.s.getting).QueryRowContext(ctx, id))
+// TicketIn is [Store.Ticket] within a transaction.
+func (s *Store) TicketIn(ctx context.Context, tx *sql.Tx, id string) (Ticket, error) {
+	return scanOne(tx.StmtContext(ctx, s.get).QueryRowContext(ctx, id))
 }
 
 // Insert stores a new ticket.
-func (tx *Tx) Insert(ctx context.Context, t Ticket) error {
-	_, err := tx.StmtContext(ctx, tx.s.insert).ExecContext(ctx, t.ID, t.Title, t.Price, t.UserID, t.Version, t.OrderID)
+func (s *Store) Insert(ctx context.Context, tx *sql.Tx, t Ticket) error {
+	_, err := tx.StmtContext(ctx, s.insert).ExecContext(ctx, t.ID, t.Title, t.Price, t.UserID, t.Version, t.OrderID)
 	if err != nil {
 		return fmt.Errorf("store: insert ticket: %w", err)
 	}
@@ -127,8 +85,8 @@ func (tx *Tx) Insert(ctx context.Context, t Ticket) error {
 
 // Update stores t as the successor of the version before t.Version. If there
 // is another one meanwhile it stores nothing and returns [ErrConflict].
-func (tx *Tx) Update(ctx context.Context, t Ticket) error {
-	result, err := tx.StmtContext(ctx, tx.s.update).ExecContext(ctx, t.Title, t.Price, t.Version, t.OrderID, t.ID, t.Version-1)
+func (s *Store) Update(ctx context.Context, tx *sql.Tx, t Ticket) error {
+	result, err := tx.StmtContext(ctx, s.update).ExecContext(ctx, t.Title, t.Price, t.Version, t.OrderID, t.ID, t.Version-1)
 	if err != nil {
 		return fmt.Errorf("store: update ticket: %w", err)
 	}

@@ -2,73 +2,51 @@ package tickets
 
 import (
 	"context"
+	"database/sql"
 
-	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/store"
+	"github.com/ducnguyen96/ticketing-common/outbox"
 )
 
-// Reserve reserves a ticket for an order, once: called again it only sees to
-// it that the event is published. After an order was cancelled it does nothing,
-// because the events of two subjects may arrive in either order. Errors are
-// [store.ErrNotFound] and [ErrReserved], when another order has the ticket.
+// reserving is what an order does once, under its own id: the inbox tells that
+// it has, or will not any more. An id of the message's would not do, because
+// not every broker carries one, and an order may be published twice.
+const reserving = "tickets: reserve"
+
+// Reserve reserves a ticket for an order, once. After the order was cancelled
+// it does nothing, because the events of two subjects may arrive in either
+// order. Errors are [store.ErrNotFound] and [ErrReserved], when another order
+// has the ticket.
 func (s *Service) Reserve(ctx context.Context, ticketID, orderID string) error {
-	return s.order(ctx, orderID, store.Reserved, func(tx *store.Tx) (*store.Ticket, error) {
-		if cancelled, err := tx.OrderChange(ctx, orderID, store.Freed); err != nil || cancelled != nil {
-			return nil, err
-		}
-		t, err := tx.Ticket(ctx, ticketID)
+	reserve := s.store.Inbox.Within(s.store.Outbox.InTx)
+	_, err := reserve(ctx, reserving, orderID, func(tx *sql.Tx) error {
+		t, err := s.store.TicketIn(ctx, tx, ticketID)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if t.OrderID != "" {
-			return nil, ErrReserved
+			return ErrReserved
 		}
 		t.OrderID = orderID
 		t.Version++
-		return &t, tx.Update(ctx, t)
+		return s.update(ctx, tx, t)
 	})
+	return err
 }
 
-// Free puts a ticket up for sale again when its order was cancelled, once:
-// called again it only sees to it that the event is published. A ticket that
-// the order does not have is left as it is.
+// Free puts a ticket up for sale again when its order was cancelled. A ticket
+// that the order does not have is left as it is.
 func (s *Service) Free(ctx context.Context, ticketID, orderID string) error {
-	return s.order(ctx, orderID, store.Freed, func(tx *store.Tx) (*store.Ticket, error) {
-		t, err := tx.Ticket(ctx, ticketID)
+	return outbox.InTx(ctx, s.store.Outbox, func(tx *sql.Tx) error {
+		// If the order has not been heard of yet, it is not to be later.
+		if _, err := s.store.Inbox.Once(ctx, tx, reserving, orderID, func() error { return nil }); err != nil {
+			return err
+		}
+		t, err := s.store.TicketIn(ctx, tx, ticketID)
 		if err != nil || t.OrderID != orderID {
-			return nil, err
+			return err
 		}
 		t.OrderID = ""
 		t.Version++
-		return &t, tx.Update(ctx, t)
+		return s.update(ctx, tx, t)
 	})
-}
-
-// order makes an order's change to a ticket, publishes it, and remembers both,
-// each as soon as it is done. Wherever it was interrupted, the next call goes
-// on from there: the change is not made twice, and what is published is the
-// ticket as the change left it, whatever has become of it since.
-func (s *Service) order(ctx context.Context, orderID string, kind store.Kind, change func(*store.Tx) (*store.Ticket, error)) error {
-	err := s.commit(ctx, func(tx *store.Tx) (event, error) {
-		made, err := tx.OrderChange(ctx, orderID, kind)
-		if err != nil {
-			return nil, err
-		}
-		if made == nil {
-			made = &store.OrderChange{OrderID: orderID, Kind: kind}
-			if made.Ticket, err = change(tx); err != nil {
-				return nil, err
-			}
-			if err := tx.AddOrderChange(ctx, *made); err != nil {
-				return nil, err
-			}
-		}
-		if made.Ticket == nil || made.Announced {
-			return nil, nil
-		}
-		return s.ticketUpdated(*made.Ticket), nil
-	})
-	if err != nil {
-		return err
-	}
-	return s.store.Announced(ctx, orderID, kind)
 }

@@ -5,16 +5,16 @@ package tickets
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
-	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
 	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/store"
+	"github.com/ducnguyen96/ticketing-common/outbox"
 )
 
 var (
@@ -24,23 +24,19 @@ var (
 	ErrReserved = errors.New("the ticket is reserved")
 )
 
-// Service does it. Its methods may be called concurrently.
-//
-// An error that is a [*ticketing.PublishError] means that the change is stored,
-// and its event is not, or perhaps not: that is the gap which an outbox closes.
-// After any other error nothing has changed.
+// Service does it. Its methods may be called concurrently. The change and its
+// event are in one transaction: after an error there is neither.
 type Service struct {
 	store   *store.Store
-	broker  ticketing.Sender
 	created *events.TicketCreatedPublisher
 	updated *events.TicketUpdatedPublisher
 }
 
-// New returns a Service that keeps its tickets in s and publishes to broker.
+// New returns a Service that keeps its tickets in s. Their events are for
+// broker, and go there by way of s.Outbox: somebody has to run its relay.
 func New(s *store.Store, broker ticketing.Sender) *Service {
 	return &Service{
 		store:   s,
-		broker:  broker,
 		created: ticketing.NewPublisher[events.TicketCreated](broker, nil),
 		updated: ticketing.NewPublisher[events.TicketUpdated](broker, nil),
 	}
@@ -63,20 +59,25 @@ type Terms struct {
 	Price float64
 }
 
-// Create makes a ticket of version 0. It returns the ticket also with a
-// [*ticketing.PublishError].
+// Create makes a ticket of version 0.
 func (s *Service) Create(ctx context.Context, userID string, terms Terms) (store.Ticket, error) {
 	id, err := uuid.NewV7() // in the order in which they are made
 	if err != nil {
 		return store.Ticket{}, fmt.Errorf("tickets: make an id: %w", err)
 	}
 	t := store.Ticket{ID: id.String(), Title: terms.Title, Price: terms.Price, UserID: userID}
-	ctx, cancel := detach(ctx)
-	defer cancel()
-	err = s.commit(ctx, func(tx *store.Tx) (event, error) {
-		return s.ticketCreated(t), tx.Insert(ctx, t)
+	return t, outbox.InTx(ctx, s.store.Outbox, func(tx *sql.Tx) error {
+		if err := s.store.Insert(ctx, tx, t); err != nil {
+			return err
+		}
+		return s.created.Via(s.store.Outbox.Tx(tx)).Publish(ctx, events.TicketCreated{
+			ID:      t.ID,
+			Title:   t.Title,
+			Price:   t.Price,
+			UserID:  t.UserID,
+			Version: t.Version,
+		})
 	})
-	return t, err
 }
 
 // AnyVersion is for Update: it changes the ticket whatever its version is.
@@ -85,8 +86,7 @@ const AnyVersion = -1
 // Update changes a ticket of userID's. version is the one that the seller has
 // seen, or AnyVersion: one that is not the latest is [store.ErrConflict], as is
 // a change by somebody else at the same time. Other errors are
-// [store.ErrNotFound], [ErrForbidden] and [ErrReserved]. It returns the ticket
-// also with a [*ticketing.PublishError].
+// [store.ErrNotFound], [ErrForbidden] and [ErrReserved].
 func (s *Service) Update(ctx context.Context, userID, id string, version int, terms Terms) (store.Ticket, error) {
 	t, err := s.store.Ticket(ctx, id)
 	switch {
@@ -103,72 +103,20 @@ func (s *Service) Update(ctx context.Context, userID, id string, version int, te
 	// version: no lock is held in between.
 	t.Title, t.Price = terms.Title, terms.Price
 	t.Version++
-	ctx, cancel := detach(ctx)
-	defer cancel()
-	err = s.commit(ctx, func(tx *store.Tx) (event, error) {
-		return s.ticketUpdated(t), tx.Update(ctx, t)
-	})
-	return t, err
+	return t, outbox.InTx(ctx, s.store.Outbox, func(tx *sql.Tx) error { return s.update(ctx, tx, t) })
 }
 
-// changeTimeout bounds a change with its event. A publish alone is bounded by
-// the connection's AckTimeout, 5 s.
-const changeTimeout = 10 * time.Second
-
-// detach returns a context for a change and its event that does not end with
-// the request. A client that hangs up after the commit would otherwise leave a
-// change that nobody hears of.
-func detach(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
-}
-
-// event publishes an event by the road that it is given.
-type event func(ctx context.Context, road ticketing.Sender) error
-
-// commit makes a change and publishes the event that tells of it, if there is
-// one. This is the only place where the database and the broker meet: the
-// process may die between the two lines, and then a change has no event. With
-// an outbox the event's road is the transaction, and the second line stands
-// inside of the first.
-func (s *Service) commit(ctx context.Context, change func(*store.Tx) (event, error)) error {
-	var publish event
-	err := s.store.Tx(ctx, func(tx *store.Tx) (err error) {
-		publish, err = change(tx)
-		return err
-	})
-	if err != nil || publish == nil {
+// update stores the next version of a ticket, and the event that tells of it.
+func (s *Service) update(ctx context.Context, tx *sql.Tx, t store.Ticket) error {
+	if err := s.store.Update(ctx, tx, t); err != nil {
 		return err
 	}
-	return publish(ctx, s.broker)
-}
-
-func (s *Service) ticketCreated(t store.Ticket) event {
-	return func(ctx context.Context, road ticketing.Sender) error {
-		return s.created.Via(road).Publish(ctx, events.TicketCreated{
-			ID:      t.ID,
-			Title:   t.Title,
-			Price:   t.Price,
-			UserID:  t.UserID,
-			Version: t.Version,
-		}, eventID(t))
-	}
-}
-
-func (s *Service) ticketUpdated(t store.Ticket) event {
-	return func(ctx context.Context, road ticketing.Sender) error {
-		return s.updated.Via(road).Publish(ctx, events.TicketUpdated{
-			ID:      t.ID,
-			Title:   t.Title,
-			Price:   t.Price,
-			UserID:  t.UserID,
-			Version: t.Version,
-			OrderID: t.OrderID,
-		}, eventID(t))
-	}
-}
-
-// eventID derives an event's id from what it tells of. However often a version
-// is published, JetStream stores it once.
-func eventID(t store.Ticket) ticketing.PublishOption {
-	return ticketing.WithID(t.ID + "/" + strconv.Itoa(t.Version))
+	return s.updated.Via(s.store.Outbox.Tx(tx)).Publish(ctx, events.TicketUpdated{
+		ID:      t.ID,
+		Title:   t.Title,
+		Price:   t.Price,
+		UserID:  t.UserID,
+		Version: t.Version,
+		OrderID: t.OrderID,
+	})
 }
