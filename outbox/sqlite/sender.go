@@ -34,7 +34,7 @@ func (w sender) send(ctx context.Context, m *ticketing.Message) error {
 	}
 	header := record.EncodeHeader(m.Header)
 	same := []any{m.ID, m.DedupeID, m.Key, string(m.Subject), header, record.NotNil(m.Data)}
-	n, err := sqlstore.Affected(w.tx.ExecContext(ctx, w.s.q.insert, append(same, m.Time.UnixMicro())...))
+	n, err := sqlstore.Affected(w.insert(ctx, append(same, m.Time.UnixMicro())))
 	if err == nil && n == 0 {
 		// A write that changes nothing, because Exec is all there is.
 		if n, err = sqlstore.Affected(w.tx.ExecContext(ctx, w.s.q.same, same...)); err == nil && n == 0 {
@@ -49,4 +49,13 @@ func (w sender) send(ctx context.Context, m *ticketing.Message) error {
 		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, w.s.explain(err))
 	}
 	return nil
+}
+
+// insert uses the statement that InTx has compiled, in its own transaction:
+// one of another *sql.DB cannot take it.
+func (w sender) insert(ctx context.Context, values []any) (sql.Result, error) {
+	if tx, ok := w.tx.(*sql.Tx); ok && tx == w.s.current.Load() {
+		return tx.StmtContext(ctx, w.s.insert.stmt).ExecContext(ctx, values...)
+	}
+	return w.tx.ExecContext(ctx, w.s.q.insert, values...)
 }

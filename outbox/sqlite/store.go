@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ducnguyen96/ticketing-common"
@@ -41,7 +42,8 @@ type Store struct {
 	q       queries
 	writing chan struct{} // the writer in this process
 
-	lock, pending prepared // the statements that latency depends on
+	lock, insert, pending prepared               // the statements that latency depends on
+	current               atomic.Pointer[sql.Tx] // that of InTx; insert is compiled while there is one
 }
 
 // prepared is a statement that is compiled when it is first needed: compiling
@@ -160,6 +162,9 @@ func (s *Store) try(ctx context.Context, lock bool, fn func(tx *sql.Tx) error) (
 		if stmt, err = s.lock.of(ctx, s.db, s.q.lock); err != nil {
 			return false, err
 		}
+		if _, err = s.insert.of(ctx, s.db, s.q.insert); err != nil {
+			return false, err
+		}
 	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -170,6 +175,8 @@ func (s *Store) try(ctx context.Context, lock bool, fn func(tx *sql.Tx) error) (
 		if _, err := tx.StmtContext(ctx, stmt).ExecContext(ctx); err != nil {
 			return false, err
 		}
+		s.current.Store(tx)
+		defer s.current.Store(nil)
 	}
 	if err := fn(tx); err != nil {
 		return lock, err

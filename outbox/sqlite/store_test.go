@@ -3,12 +3,14 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"path/filepath"
 	"testing"
 
 	_ "modernc.org/sqlite" // the driver
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/events"
 	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
@@ -115,4 +117,34 @@ func (x *tx) end(how string) error {
 		err = closed
 	}
 	return err
+}
+
+// The statement that InTx compiles is of the store's connections. A transaction
+// may be of another handle of the same file, and may have the only connection.
+func TestEveryTransactionTakesTheEventsStatement(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	db, other := openDB(t, path), openDB(t, path)
+	db.SetMaxOpenConns(1)
+	s := open(t, db)
+	created := ticketing.NewPublisher[events.TicketCreated](s.Tx(db), nil)
+	publish := func(id string) func(tx *sql.Tx) error {
+		return func(tx *sql.Tx) error {
+			return created.Via(s.Tx(tx)).Publish(t.Context(), events.TicketCreated{ID: id})
+		}
+	}
+	for _, handle := range []*sql.DB{other, db, other} { // before it is compiled, and after
+		tx, err := handle.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(publish("foreign")(tx), tx.Commit()); err != nil {
+			t.Fatal(err)
+		}
+		if err := outbox.InTx(t.Context(), s, publish("own")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stats, err := s.Stats(t.Context()); err != nil || stats.Pending != 6 {
+		t.Errorf("%d events, error %v; want 6", stats.Pending, err)
+	}
 }
