@@ -45,11 +45,8 @@
 // NATS Streaming carries no headers in plain mode. There a process span is the
 // root of its own trace, and a trace ends with its publish.
 //
-// An outbox tells an event that is written twice from another one with its id
-// also by the headers. The trace context is one of them: a transaction that is
-// run again with the same ids, after it has committed, gets outbox.ErrIDTaken
-// where its sender is wrapped. Wrap the relay's sender alone where a service
-// relies on that.
+// An outbox takes an event that is written again for the same one whatever its
+// headers are, so a transaction that is run again may have another trace.
 //
 // # Metrics
 //

@@ -17,8 +17,9 @@ var (
 	// ErrNotMigrated means that the store's tables do not exist, or are of
 	// another version. Its Migrate makes them.
 	ErrNotMigrated = errors.New("the outbox tables are missing or outdated: call the store's Migrate")
-	// ErrIDTaken means that the table has another event with this id. It
-	// comes with [ticketing.ErrInvalidEvent].
+	// ErrIDTaken means that the table has another event with this id: another
+	// subject, key, dedupe id or payload. It comes with
+	// [ticketing.ErrInvalidEvent].
 	ErrIDTaken = errors.New("the outbox has another event with this id")
 )
 

@@ -25,7 +25,7 @@ type queries struct {
 func (q *queries) fill(text string) string { return q.names.Replace(text) }
 
 // insert, without its end.
-const insert = `INSERT INTO {{table}} (id, dedupe_id, key, subject, header, data, time)
+const insert = `INSERT INTO {{table}} (id, dedupe_id, key, subject, data, header, time)
 	VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`
 
 // pending, without its end. IN makes one list of the parked keys; with EXISTS
@@ -67,7 +67,7 @@ func newQueries(o Options) queries {
 		{&q.insert, insert},
 		{&q.insertNotify, insert + ` RETURNING pg_notify($8, '')`},
 		{&q.same, `SELECT 1 FROM {{table}}
-			WHERE id = $1 AND dedupe_id = $2 AND key = $3 AND subject = $4 AND header = $5 AND data = $6`},
+			WHERE id = $1 AND dedupe_id = $2 AND key = $3 AND subject = $4 AND data = $5`},
 
 		{&q.acquirable, `SELECT version, expires_at <= clock_timestamp() OR holder = $1 FROM {{relay}}`},
 		{&q.acquire, `UPDATE {{relay}}

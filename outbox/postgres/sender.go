@@ -46,17 +46,13 @@ func (w sender) insert(ctx context.Context, m *ticketing.Message) (int64, error)
 			return 0, err
 		}
 	}
-	same := []any{m.ID, m.DedupeID, m.Key, string(m.Subject), record.EncodeHeader(m.Header), record.NotNil(m.Data)}
+	same := []any{m.ID, m.DedupeID, m.Key, string(m.Subject), record.NotNil(m.Data)}
+	query, row := w.s.q.insert, append(same, record.EncodeHeader(m.Header), m.Time)
 	if w.s.o.Notify {
-		n, err := w.exec(ctx, w.s.q.insertNotify, append(same, m.Time, w.s.channel)...)
-		if n > 0 || err != nil {
-			return n, err
-		}
-	} else {
-		n, err := w.exec(ctx, w.s.q.insert, append(same, m.Time)...)
-		if n > 0 || err != nil {
-			return n, err
-		}
+		query, row = w.s.q.insertNotify, append(row, w.s.channel)
+	}
+	if n, err := w.exec(ctx, query, row...); n > 0 || err != nil {
+		return n, err
 	}
 	// Exec tells how many rows a SELECT has.
 	return w.exec(ctx, w.s.q.same, same...)

@@ -14,8 +14,8 @@ import (
 
 	"github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/events"
+	"github.com/ducnguyen96/ticketing-common/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/outbox"
-	"github.com/ducnguyen96/ticketing-common/outbox/internal/pgtest"
 )
 
 // cmd/ticketing is tested with SQLite beside its source. Here it meets

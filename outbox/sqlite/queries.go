@@ -48,10 +48,10 @@ func newQueries(table string) queries {
 		// A write takes the lock, also if it changes nothing.
 		{&q.lock, `UPDATE {{relay}} SET one = one WHERE FALSE`},
 
-		{&q.insert, `INSERT INTO {{table}} (id, dedupe_id, key, subject, header, data, time, created_at)
+		{&q.insert, `INSERT INTO {{table}} (id, dedupe_id, key, subject, data, header, time, created_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, {{now}}) ON CONFLICT (id) DO NOTHING`},
 		{&q.same, `UPDATE {{table}} SET id = id
-			WHERE id = ? AND dedupe_id = ? AND key = ? AND subject = ? AND header = ? AND data = ?`},
+			WHERE id = ? AND dedupe_id = ? AND key = ? AND subject = ? AND data = ?`},
 
 		{&q.acquirable, `SELECT version, expires_at <= {{now}} OR holder = ? FROM {{relay}}`},
 		{&q.acquire, `UPDATE {{relay}} SET holder = ?1, epoch = epoch + 1, expires_at = {{now}} + ?2

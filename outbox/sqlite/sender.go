@@ -32,9 +32,8 @@ func (w sender) send(ctx context.Context, m *ticketing.Message) error {
 	if err := record.Check(m, w.s.o.MaxPayload); err != nil {
 		return err
 	}
-	header := record.EncodeHeader(m.Header)
-	same := []any{m.ID, m.DedupeID, m.Key, string(m.Subject), header, record.NotNil(m.Data)}
-	n, err := sqlstore.Affected(w.insert(ctx, append(same, m.Time.UnixMicro())))
+	same := []any{m.ID, m.DedupeID, m.Key, string(m.Subject), record.NotNil(m.Data)}
+	n, err := sqlstore.Affected(w.insert(ctx, append(same, record.EncodeHeader(m.Header), m.Time.UnixMicro())))
 	if err == nil && n == 0 {
 		// A write that changes nothing, because Exec is all there is.
 		if n, err = sqlstore.Affected(w.tx.ExecContext(ctx, w.s.q.same, same...)); err == nil && n == 0 {
