@@ -165,7 +165,9 @@ func (t *term) fetch(work context.Context, now time.Time) (done bool) {
 		return res
 	}
 	if len(t.held) == 0 { // there is nothing else to do, and no time to lose
-		t.onFetched(bounded())
+		if res := bounded(); work.Err() == nil { // otherwise the term is over, and it may have failed for that
+			t.onFetched(res)
+		}
 		return true
 	}
 	p.fetching = true
