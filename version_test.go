@@ -256,8 +256,9 @@ func TestAStopHandsBackWhatIsEarlyForTheRestOfItsPause(t *testing.T) {
 
 // TestEveryVersionIsAppliedOnceAndInOrder runs processes of a group against the
 // model: whatever the order in which versions come, however often, to whichever
-// process, and whatever fails before and after they are applied, each is applied
-// once, in order, and everything is acknowledged.
+// process, whatever fails before and after they are applied, and though one of
+// the processes stops, so that all it had comes to another, each is applied once,
+// in order, and everything is acknowledged.
 func TestEveryVersionIsAppliedOnceAndInOrder(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		const keys = 3
@@ -275,6 +276,10 @@ func TestEveryVersionIsAppliedOnceAndInOrder(t *testing.T) {
 		to := rapid.SliceOfN(rapid.IntRange(0, processes-1), len(order), len(order)).Draw(rt, "process of each")
 		late := rapid.SliceOfN(rapid.SampledFrom([]int{0, 0, 0, 1, 90}), len(order), len(order)).Draw(rt, "seconds before each")
 		fails := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 40).Draw(rt, "how tries fail")
+		stop := len(order)
+		if processes > 1 {
+			stop = rapid.IntRange(0, len(order)).Draw(rt, "when the first process stops")
+		}
 		synctest.Test(t, func(t *testing.T) {
 			store := newCopies()
 			var mu sync.Mutex
@@ -306,15 +311,31 @@ func TestEveryVersionIsAppliedOnceAndInOrder(t *testing.T) {
 				group = append(group, listen(t, handler, ticketing.ListenerOptions{Concurrency: concurrency, MaxAttempts: 1000, MaxWait: -1}))
 			}
 			want := make([]int, processes)
+			deliver := func(process int, e note) {
+				group[process].broker.deliverNote(e.ID, e.N)
+				want[process]++
+			}
 			for i, e := range order {
 				time.Sleep(time.Duration(late[i]) * time.Second) // of the bubble's
-				group[to[i]].broker.deliverNote(e.ID, e.N)
-				want[to[i]]++
+				if i == stop {
+					synctest.Wait()
+					group[0].stop()
+					for j, e := range order[:i] {
+						if to[j] == 0 {
+							deliver(1, e)
+						}
+					}
+				}
+				if i >= stop && to[i] == 0 {
+					to[i] = 1
+				}
+				deliver(to[i], e)
 			}
 			for i, l := range group {
 				for range want[i] {
-					if v := <-l.broker.verdicts; v.Kind != ticketing.Ack {
-						rt.Errorf("settled with %v: %v", v.Kind, v.Err)
+					v := <-l.broker.verdicts
+					if v.Kind != ticketing.Ack && (i > 0 || v.Kind != ticketing.Retry || stop == len(order)) {
+						rt.Errorf("process %d settled with %v: %v", i, v.Kind, v.Err)
 					}
 				}
 			}
@@ -329,8 +350,10 @@ func TestEveryVersionIsAppliedOnceAndInOrder(t *testing.T) {
 					}
 				}
 			}
-			for _, l := range group {
-				l.stop()
+			for i, l := range group {
+				if i > 0 || stop == len(order) {
+					l.stop()
+				}
 			}
 		})
 	})

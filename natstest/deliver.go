@@ -17,9 +17,9 @@ import (
 // members of one group one gets the event, each in turn. When more than one
 // group listens on the subject, [ToGroup] says which one is meant.
 //
-// By default the first failed attempt is the result: the listener is not
-// allowed to keep the event for another one, so that no test waits for a
-// backoff. [WithAttempt] makes that attempt a later one, such as the last;
+// By default the first failed attempt is the result, or the first wait
+// ([ticketing.NextVersion], [ticketing.Wait]): the listener is not allowed to
+// keep the event for another one, so that no test waits for a backoff. [WithAttempt] makes that attempt a later one, such as the last;
 // [UntilSettled] lets the listener go on.
 //
 // The verdict is all that Deliver waits for. A listener's OnDeadLetter was
