@@ -12,14 +12,14 @@ import (
 )
 
 // Headers that a dead letter has besides those the event came with. NATS
-// Streaming carries none of them.
+// Streaming carries them in a CloudEvents envelope alone.
 const (
 	HeaderDeadReason   = "Ticketing-Dead-Reason"   // the last error, on one line, cut at 1 KiB
 	HeaderDeadAttempts = "Ticketing-Dead-Attempts" // how often the event was tried
 	HeaderDeadGroup    = "Ticketing-Dead-Group"    // whose handler failed
 	HeaderDeadSubject  = "Ticketing-Dead-Subject"  // where the event was published
 	HeaderDeadSequence = "Ticketing-Dead-Sequence" // its position there
-	HeaderDeadTime     = "Ticketing-Dead-Time"     // when it was stored there, RFC 3339
+	HeaderDeadTime     = "Ticketing-Dead-Time"     // the event's [Message].Time, RFC 3339
 	// HeaderDeadCut says what is missing of an event that could not be stored
 	// as it came, because the subject and the headers of a dead letter make
 	// it larger than the broker takes, or because it has headers that this

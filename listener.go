@@ -35,9 +35,11 @@ type Delivery[E Event] struct {
 	Attempt int
 	// Sequence is the position in the stream or channel.
 	Sequence uint64
-	// Time is when the broker stored the event.
+	// Time is when the event was published, where a CloudEvents envelope tells,
+	// otherwise when the broker stored it.
 	Time time.Time
-	// Header holds the publisher's headers; none on NATS Streaming.
+	// Header holds the publisher's headers; on NATS Streaming a CloudEvents
+	// envelope carries them, and nothing else does.
 	Header map[string][]string
 }
 

@@ -14,21 +14,23 @@ import (
 type Message struct {
 	// ID identifies the event. It is set once, and kept across retries, an
 	// outbox, dead letters and replays. Where the wire carries no id (NATS
-	// Streaming), a received message has one that its [Receiver] derives from
+	// Streaming without the CloudEvents envelope), a received message has one that its [Receiver] derives from
 	// the position it was stored at, the same at every delivery.
 	ID string
 	// DedupeID is what the broker tells duplicates by. Empty means ID.
 	DedupeID string
-	// Key is the event's key, or empty. It is not on the wire: a received
-	// message has none, and a [Listener] takes it from the decoded event.
+	// Key is the event's key, or empty. It is on the wire in a CloudEvents
+	// envelope alone: a received message has none otherwise, and a [Listener]
+	// takes it from the decoded event.
 	Key string
 	// Subject is where the message is stored.
 	Subject Subject
 	// Time is when the event was published. On a received message it is when
-	// the broker stored it.
+	// the broker stored it, unless a CloudEvents envelope tells the former.
 	Time time.Time
 	// Header holds the message's headers beyond those that this module sets
-	// itself. JetStream carries them, NATS Streaming does not.
+	// itself. JetStream carries them, NATS Streaming in a CloudEvents envelope
+	// alone.
 	Header map[string][]string
 	// Data is the payload: the encoded event and nothing around it.
 	Data []byte

@@ -90,7 +90,7 @@ func WithID(id string) PublishOption {
 }
 
 // WithHeader adds a header value. JetStream carries headers, NATS Streaming
-// does not. A name or value that cannot stand in a header makes the publish fail
+// only in a CloudEvents envelope. A name or value that cannot stand in a header makes the publish fail
 // with [ErrInvalidEvent]: see [Message.Validate].
 func WithHeader(name, value string) PublishOption {
 	return func(m *Message) {

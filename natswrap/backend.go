@@ -90,6 +90,9 @@ func (c Config) jetStream() jswrap.Config {
 		AckTimeout: c.AckTimeout,
 		MaxPending: c.MaxPending,
 
+		CloudEvents: c.Envelope == CloudEvents,
+		Source:      c.Source,
+
 		ConnectOnly:       c.ConnectOnly,
 		WaitForConnection: c.WaitForConnection,
 		Logger:            c.logger(),
@@ -108,6 +111,9 @@ func (c Config) stan() stanwrap.Config {
 		TLSKey:     c.TLSKey,
 		AckTimeout: c.AckTimeout,
 		MaxPending: c.MaxPending,
+
+		CloudEvents: c.Envelope == CloudEvents,
+		Source:      c.Source,
 
 		WaitForConnection: c.WaitForConnection,
 		Logger:            c.logger(),

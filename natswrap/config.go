@@ -10,6 +10,7 @@ import (
 	"time"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/cloudevent"
 	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
@@ -21,6 +22,21 @@ const (
 	JetStream Backend = "jetstream"
 	// Stan is NATS Streaming. It reached its end of life in 2023.
 	Stan Backend = "stan"
+)
+
+// Envelope is what the messages of a [Client] are put in.
+type Envelope string
+
+const (
+	// Plain is none: the payload is the event's and nothing else, as the Node
+	// package has it. JetStream carries the id and the headers beside it; NATS
+	// Streaming does not.
+	Plain Envelope = "plain"
+	// CloudEvents is CloudEvents 1.0: the JSON format on NATS Streaming, which
+	// carries id, time and headers there, and the NATS binding's binary mode on
+	// JetStream. A Client reads both, whatever its own setting, but the Node
+	// package reads plain ones alone.
+	CloudEvents Envelope = "cloudevents"
 )
 
 // Config says which broker to use and how. [FromEnv] reads it from the
@@ -76,6 +92,13 @@ type Config struct {
 	// TLSCA, TLSCert and TLSKey are PEM files. Any of them forces TLS.
 	TLSCA, TLSCert, TLSKey string
 
+	// Envelope is what messages are put in. Empty: [Plain].
+	Envelope Envelope
+	// Source names the service in the envelopes, as a URI reference: tickets,
+	// or https://example.com/tickets. Default the ClientID; [FromEnv] leaves
+	// out the suffix that it adds. Set it where the ClientID is a pod's name.
+	Source string
+
 	// AckTimeout bounds how long a publish waits for the broker's
 	// acknowledgement. Default 5 s.
 	AckTimeout time.Duration
@@ -124,6 +147,7 @@ var (
 	errNotSubject = errors.New("cannot stand in a NATS subject: it has white space or a wildcard")
 	errStream     = errors.New("is not a stream name: letters, digits, '-' and '_', at most 200")
 	errReplicas   = errors.New("is not from 1 to 5")
+	errEnvelope   = errors.New(`is neither "plain" nor "cloudevents"`)
 	errTwoSecrets = errors.New("excludes a credentials file")
 	errNoKey      = errors.New("is required by the TLS certificate")
 	errNoCert     = errors.New("is required by the TLS key")
@@ -163,6 +187,11 @@ func (c Config) problems() []problem {
 	} {
 		err := readable(f.path)
 		check(f.field, err != nil, err)
+	}
+	check("Envelope", c.Envelope != "" && c.Envelope != Plain && c.Envelope != CloudEvents, errEnvelope)
+	if c.Source != "" {
+		err := cloudevent.CheckSource(c.Source)
+		check("Source", err != nil, err)
 	}
 	check("AckTimeout", c.AckTimeout < 0, errNegative)
 	check("MaxPending", c.MaxPending < 0, errNegative)

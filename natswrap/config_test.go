@@ -44,7 +44,8 @@ func TestTheEnvironmentFillsEveryField(t *testing.T) {
 		"NATS_STREAM_MAX_AGE":   "168h",
 		"NATS_STREAM_MAX_BYTES": "512MiB",
 		"NATS_PROVISION":        "verify",
-		"NATS_ENVELOPE":         "plain",
+		"NATS_ENVELOPE":         "cloudevents",
+		"NATS_ENVELOPE_SOURCE":  "https://example.com/tickets",
 		"NATS_CREDS":            creds,
 		"NATS_TLS_CA":           ca,
 		"NATS_TLS_CERT":         cert,
@@ -67,6 +68,8 @@ func TestTheEnvironmentFillsEveryField(t *testing.T) {
 		TLSCA:      ca,
 		TLSCert:    cert,
 		TLSKey:     key,
+		Envelope:   CloudEvents,
+		Source:     "https://example.com/tickets",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -146,7 +149,7 @@ func TestEverythingMalformedIsReportedAtOnceAndWithoutItsValue(t *testing.T) {
 		"NATS_STREAM_MAX_BYTES: is not a number of bytes",
 		"NATS_PROVISION: is not \"verify\"",
 		"NATS_CLIENT_ID_SUFFIX: is not \"auto\"",
-		"NATS_ENVELOPE: is not \"plain\"",
+		"NATS_ENVELOPE: is neither",
 		"NATS_CREDS: names a file that cannot be read: no such file",
 		"NATS_NKEY: excludes a credentials file",
 		"NATS_TLS_CA: names a file that is empty",
@@ -179,7 +182,8 @@ func TestOneMalformedVariableIsRefused(t *testing.T) {
 		"NATS_STREAM":           {"a b", "a.b", "a>", "a/b", strings.Repeat("a", 201)},
 		"NATS_CLUSTER_ID":       {"a b", "a.*", "a\nb", ">"},
 		"NATS_BACKEND":          {"STAN", "stan"}, // stan has no cluster id here
-		"NATS_ENVELOPE":         {"cloudevents"},
+		"NATS_ENVELOPE":         {"CloudEvents", "cloudevents,plain"},
+		"NATS_ENVELOPE_SOURCE":  {"a b", "%zz", "\x7f", "ü", ":a"},
 		"NATS_NKEY":             {t.TempDir()},
 		"NATS_TLS_KEY":          {file(t, "key")},
 	} {
@@ -202,10 +206,26 @@ func TestByteSizes(t *testing.T) {
 	}
 }
 
-func TestCloudEventsAreRefusedByTheVariablesName(t *testing.T) {
-	_, err := FromLookup(env(map[string]string{"NATS_URL": "a", "NATS_CLIENT_ID": "b", "NATS_ENVELOPE": "cloudevents"}))
-	if err == nil || !strings.Contains(err.Error(), "NATS_ENVELOPE") || !strings.Contains(err.Error(), "not supported yet") {
-		t.Errorf("error = %v", err)
+func TestTheEnvelopeAndItsSourceReachBothBackends(t *testing.T) {
+	for _, tc := range []struct {
+		suffix, envelope, source string
+		want                     string // the source; empty is the adapter's default, the client id
+		on                       bool
+	}{
+		{"", "", "", "", false},
+		{"auto", "plain", "", "", false},
+		{"", "cloudevents", "", "", true},
+		{"auto", "cloudevents", "", "pod_7", true},
+		{"auto", "cloudevents", "/tickets", "/tickets", true},
+	} {
+		c, err := FromLookup(env(map[string]string{
+			"NATS_URL": "a", "NATS_CLIENT_ID": "pod.7",
+			"NATS_CLIENT_ID_SUFFIX": tc.suffix, "NATS_ENVELOPE": tc.envelope, "NATS_ENVELOPE_SOURCE": tc.source,
+		}))
+		js, stan := c.jetStream(), c.stan()
+		if err != nil || js.CloudEvents != tc.on || js.Source != tc.want || stan.CloudEvents != tc.on || stan.Source != tc.want {
+			t.Errorf("%+v: JetStream %t %q, NATS Streaming %t %q, %v", tc, js.CloudEvents, js.Source, stan.CloudEvents, stan.Source, err)
+		}
 	}
 }
 
@@ -245,7 +265,6 @@ func TestTheEnvironmentIsTheProcesss(t *testing.T) {
 		}
 	}
 	t.Setenv(suffixVariable, "")
-	t.Setenv(envelopeVariable, "")
 	if c, err := FromEnv(); err != nil || !reflect.DeepEqual(c, Config{URLs: []string{"nats://host:4222"}, ClientID: "tickets-1"}) {
 		t.Errorf("FromEnv() = %v, %v", c, err)
 	}

@@ -30,13 +30,12 @@ var variables = map[string]string{
 	"TLSCA":      "NATS_TLS_CA",
 	"TLSCert":    "NATS_TLS_CERT",
 	"TLSKey":     "NATS_TLS_KEY",
+	"Envelope":   "NATS_ENVELOPE",
+	"Source":     "NATS_ENVELOPE_SOURCE",
 }
 
-// Variables that no field stands for.
-const (
-	suffixVariable   = "NATS_CLIENT_ID_SUFFIX"
-	envelopeVariable = "NATS_ENVELOPE"
-)
+// suffixVariable is the variable that no field stands for.
+const suffixVariable = "NATS_CLIENT_ID_SUFFIX"
 
 // FromEnv reads a [Config] from the environment:
 //
@@ -52,7 +51,9 @@ const (
 //	NATS_PROVISION         "verify": create and change no stream, only check
 //	NATS_CLIENT_ID_SUFFIX  "auto": add a suffix to the client id that differs
 //	                       from process to process
-//	NATS_ENVELOPE          "plain", the only one so far
+//	NATS_ENVELOPE          "cloudevents", or "plain", which is the default
+//	NATS_ENVELOPE_SOURCE   the service's name in the envelopes, a URI reference;
+//	                       default the client id without that suffix
 //	NATS_CREDS, NATS_NKEY, NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY: files
 //
 // A variable that is empty counts as unset, and space around a value is
@@ -104,18 +105,22 @@ func FromLookup(lookup func(name string) (string, bool)) (Config, error) {
 	r.read("TLSCA", text(&c.TLSCA))
 	r.read("TLSCert", text(&c.TLSCert))
 	r.read("TLSKey", text(&c.TLSKey))
+	service := ""
 	r.read(suffixVariable, func(v string) error {
 		if v == "auto" && c.ClientID != "" {
+			service = mapID(c.ClientID)
 			c.ClientID += "-" + strings.ToLower(rand.Text()[:8])
 		}
 		return only(v == "auto", `is not "auto", the only value there is`)
 	})
-	r.read(envelopeVariable, func(v string) error {
-		if v == "cloudevents" {
-			return errors.New(`"cloudevents" is not supported yet; use "plain" or unset it`)
-		}
-		return only(v == "plain", `is not "plain", the only value there is so far`)
+	r.read("Envelope", func(v string) error {
+		c.Envelope = Envelope(v)
+		return nil
 	})
+	r.read("Source", text(&c.Source))
+	if c.Envelope == CloudEvents && c.Source == "" {
+		c.Source = service
+	}
 	if err := r.finish(c); err != nil {
 		return Config{}, err
 	}

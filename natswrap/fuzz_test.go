@@ -13,7 +13,8 @@ import (
 func FuzzFromLookup(f *testing.F) {
 	names := []string{
 		"NATS_URL", "NATS_CLIENT_ID", "NATS_CLUSTER_ID", "NATS_BACKEND", "NATS_STREAM", "NATS_REPLICAS", "NATS_STREAM_MAX_AGE",
-		"NATS_STREAM_MAX_BYTES", "NATS_PROVISION", suffixVariable, envelopeVariable, "NATS_CREDS", "NATS_TLS_CA",
+		"NATS_STREAM_MAX_BYTES", "NATS_PROVISION", suffixVariable, "NATS_ENVELOPE", "NATS_CREDS", "NATS_TLS_CA",
+		"NATS_ENVELOPE_SOURCE",
 	}
 	// All values are in one text, a line each; the number is where a secret is
 	// put into each of them.
@@ -22,6 +23,8 @@ func FuzzFromLookup(f *testing.F) {
 	add(0, "nats://host", "tickets-0")
 	add(14, "nats://user:password@a:4222,tls://token@b", "pod.name", "ticketing", "", "", "", "", "", "", "auto", "plain")
 	add(1, "http://nats-srv:4222", "a", "", "jetstream", "EVENTS", "3", "168h", "512MiB", "verify", "", "cloudevents")
+	add(3, "nats://a", "pod.7", "", "", "", "", "", "", "", "auto", "cloudevents")
+	add(0, "nats://a", "a", "c", "", "", "", "", "", "", "", "cloudevents", "", "", "https://example.com/tickets?a=%20")
 	add(2, "ws://h/path,wss://h", " ", "a b", "stan", "a.*", "6", "-1h", "9223372036854775807GiB", "x", "x", "x", "/dev/null", "missing")
 	add(3, "nats://u:p%zz@h,://@,u:p@h", "\x00", "\xff", "STAN", strings.Repeat("s", 255), "0x3", "1e9h", "-0KiB", "", "", "", "/", "\x00")
 	ended, cancel := context.WithCancel(context.Background())

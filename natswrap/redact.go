@@ -54,6 +54,8 @@ func (c Config) attrs() []slog.Attr {
 	str("TLSCA", c.TLSCA)
 	str("TLSCert", c.TLSCert)
 	str("TLSKey", c.TLSKey)
+	str("Envelope", string(c.Envelope))
+	str("Source", c.Source)
 	dur("AckTimeout", c.AckTimeout)
 	num("MaxPending", int64(c.MaxPending))
 	dur("ShutdownTimeout", c.ShutdownTimeout)

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/cloudevent"
 	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
@@ -33,6 +34,7 @@ type Client struct {
 	homes      homes
 	rechecks   rechecks
 	denials    denials
+	envelope   *cloudevent.Writer // nil: messages are sent as they are
 
 	// link is up when publishes may be written: after the connection is, and
 	// what was open on the last one was written again.
@@ -76,6 +78,9 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, refused: make(chan struct{}), closed: make(chan struct{})}
 	c.life, c.endLife = context.WithCancel(context.Background())
 	c.receivers.init()
+	if cfg.CloudEvents {
+		c.envelope = cloudevent.NewWriter(cfg.Source)
+	}
 	c.flights = newFlights(cfg.MaxPending, cfg.AckTimeout)
 	c.flights.wait, c.flights.overdue, c.flights.resend = cfg.WaitForConnection, c.onOverdue, c.resend
 	c.link.Set(true)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/cloudevent"
 )
 
 // Defaults of a [Config].
@@ -61,6 +62,15 @@ type Config struct {
 	// [ticketing.ErrNotConnected]. Those who wait block; nothing is buffered
 	// beyond MaxPending.
 	WaitForConnection bool
+	// CloudEvents puts every message into a CloudEvents 1.0 envelope, as the
+	// NATS binding's binary mode has it: attributes are headers that begin with
+	// ce-, and the payload stays as it is. A Client reads messages of both
+	// kinds, whatever its own setting. The envelope counts towards the server's
+	// max_payload.
+	CloudEvents bool
+	// Source is the source in the envelopes: a URI reference that names the
+	// service. Default Name.
+	Source string
 	// Logger hears of what happens to the connection, the stream and the
 	// consumers. Default [slog.Default].
 	Logger *slog.Logger
@@ -84,6 +94,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxPending == 0 {
 		c.MaxPending = DefaultMaxPending
 	}
+	if c.Source == "" {
+		c.Source = c.Name
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -100,6 +113,13 @@ func (c Config) withDefaults() (Config, error) {
 			add("Config.Subjects: %w", err)
 		} else if strings.HasPrefix(string(s), ticketing.DeadLetterPrefix+".") {
 			add("Config.Subjects: %q is for dead letters, which have a stream of their own", s)
+		}
+	}
+	if c.CloudEvents {
+		if c.Source == "" {
+			add("Config.Source and Config.Name are empty; a CloudEvent has to name its source")
+		} else if err := cloudevent.CheckSource(c.Source); err != nil {
+			add("Config.Source %q %w", c.Source, err)
 		}
 	}
 	for _, f := range []struct {

@@ -15,17 +15,21 @@ import (
 const maxPayload = 1 << 20
 
 func TestTheBrokerContractHoldsOnOneServer(t *testing.T) {
-	conform(t, natsserver.Run(t, natsserver.MaxPayload(maxPayload)).URL(), 1)
+	conform(t, natsserver.Run(t, natsserver.MaxPayload(maxPayload)).URL(), 1, false)
+}
+
+func TestTheBrokerContractHoldsWithEnvelopes(t *testing.T) {
+	conform(t, natsserver.Run(t, natsserver.MaxPayload(maxPayload)).URL(), 1, true)
 }
 
 func TestTheBrokerContractHoldsOnACluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a cluster of three takes its time")
 	}
-	conform(t, natsserver.RunCluster(t, 3, natsserver.MaxPayload(maxPayload)).URL(), 3)
+	conform(t, natsserver.RunCluster(t, 3, natsserver.MaxPayload(maxPayload)).URL(), 3, false)
 }
 
-func conform(t *testing.T, url string, replicas int) {
+func conform(t *testing.T, url string, replicas int, envelopes bool) {
 	brokertest.Run(t, brokertest.Harness{
 		Connect: func(t testing.TB) brokertest.Conn {
 			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -36,6 +40,8 @@ func conform(t *testing.T, url string, replicas int) {
 				Subjects: withoutDeadLetters(brokertest.Subjects()),
 				Replicas: replicas,
 				Logger:   slog.New(slog.DiscardHandler),
+
+				CloudEvents: envelopes,
 			})
 			if err != nil {
 				t.Fatal(err)

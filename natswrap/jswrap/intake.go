@@ -226,7 +226,7 @@ func (r *receiver) absorb(d delivery, reply string) bool {
 	}
 	held := false
 	r.held.Update(d.sequence, func(it *item) {
-		if held = it.in.Time.UnixNano() == d.time; held {
+		if held = it.stored == d.time; held {
 			it.reply = reply
 		}
 	})

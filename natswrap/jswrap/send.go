@@ -66,8 +66,16 @@ func (c *Client) prepare(ctx context.Context, m *ticketing.Message, done func(er
 	if err := m.Validate(); err != nil {
 		return nil, ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
 	}
+	with := "its headers"
+	if c.envelope != nil {
+		enclosed, err := c.envelope.Header(m)
+		if err != nil {
+			return nil, ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
+		}
+		m, with = enclosed, "its headers and the CloudEvents envelope"
+	}
 	if size, limit := wireSize(m), c.maxPayload.Load(); int64(size) > limit {
-		return nil, tooLarge(m, fmt.Errorf("it has %d bytes with its headers, and the server takes %d (max_payload)", size, limit))
+		return nil, tooLarge(m, fmt.Errorf("it has %d bytes with %s, and the server takes %d (max_payload)", size, with, limit))
 	}
 	home, known := c.homes.get(m.Subject)
 	if !known {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/cloudevent"
 )
 
 // The words of the acknowledgement protocol.
@@ -27,18 +28,20 @@ type item struct {
 	in     ticketing.Inbound
 	r      *receiver
 	reply  string // where verdicts go; a redelivery replaces it under the table's lock
+	stored int64  // when the message was stored; in.Time is the publisher's where an envelope has it
 	parked bool   // guarded by r.mu
 }
 
 // newItem makes the message that is handed over. m is its from now on.
 func newItem(r *receiver, m *nats.Msg, d delivery) *item {
-	it := &item{r: r, reply: m.Reply}
+	it := &item{r: r, reply: m.Reply, stored: d.time}
 	it.in.ID, it.in.Header = splitHeader(m.Header)
+	it.in.Time = time.Unix(0, d.time)
+	cloudevent.ReadHeader(&it.in.Message)
 	if it.in.ID == "" {
 		it.in.ID = positionID(r.stream, d)
 	}
 	it.in.Subject = r.sub.Subject
-	it.in.Time = time.Unix(0, d.time)
 	it.in.Data = m.Data
 	it.in.Sequence = d.sequence
 	it.in.Attempt = int(d.delivered)
@@ -104,7 +107,7 @@ func (r *receiver) release(it *item, v ticketing.Verdict) {
 	defer r.mu.Unlock()
 	switch v.Kind {
 	case ticketing.Ack, ticketing.Drop:
-		r.at.settled.add(it.in.Sequence, it.in.Time.UnixNano())
+		r.at.settled.add(it.in.Sequence, it.stored)
 	default:
 		r.at.handedBack(it.in.Sequence, time.Now().Add(2*v.After+2*r.ackWait))
 	}

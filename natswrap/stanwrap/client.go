@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/cloudevent"
 	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
@@ -36,6 +37,8 @@ type Client struct {
 	sess atomic.Pointer[session] // the last one, which may be lost
 	link natsconn.Link           // up while the session can be used
 	out  *outbound
+
+	envelope *cloudevent.Writer // nil: messages are sent as they are
 
 	stopping context.Context // ends when Receives are to stop
 	stop     context.CancelCauseFunc
@@ -92,6 +95,9 @@ func newClient(cfg Config) *Client {
 	c.stopping, c.stop = context.WithCancelCause(context.Background())
 	c.hurry, c.cut = context.WithCancelCause(context.Background())
 	c.out = newOutbound(c)
+	if cfg.CloudEvents {
+		c.envelope = cloudevent.NewWriter(cfg.Source)
+	}
 	return c
 }
 
@@ -101,9 +107,10 @@ func (c *Client) session() *session { return c.sess.Load() }
 // Capabilities declares what NATS Streaming can do: groups and durable
 // positions. It deduplicates nothing, carries no headers, hands nothing back
 // before the ack wait, and has no heartbeats for what is held. It counts
-// deliveries, from anew when the server restarts.
+// deliveries, from anew when the server restarts. With [Config].CloudEvents
+// the envelope carries ids and headers.
 func (c *Client) Capabilities() ticketing.Capabilities {
-	return ticketing.Capabilities{Groups: true, Durable: true, Fetch: true, Attempts: true}
+	return ticketing.Capabilities{Groups: true, Durable: true, Fetch: true, Attempts: true, Headers: c.envelope != nil}
 }
 
 // CheckSubject returns nil for every valid subject: NATS Streaming makes a

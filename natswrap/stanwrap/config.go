@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/cloudevent"
 	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
@@ -50,6 +51,14 @@ type Config struct {
 	// dead server is found within 12 s. stan.go's own defaults take more than
 	// seven minutes.
 	PingMaxOut int
+	// CloudEvents puts every message into a CloudEvents 1.0 envelope, the JSON
+	// format of the specification, which carries its id, time, key and headers.
+	// Whoever reads a channel has to understand it: a Client does, whatever its
+	// own setting. The envelope counts towards the server's max_payload.
+	CloudEvents bool
+	// Source is the source in the envelopes: a URI reference that names the
+	// service. Default ClientID.
+	Source string
 	// Logger hears of a lost connection and session. Default [slog.Default].
 	Logger *slog.Logger
 }
@@ -106,6 +115,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.PingMaxOut == 1 {
 		report("Config.PingMaxOut is 1; it has to be at least 2, because a ping counts until it is answered")
+	}
+	if c.Source == "" {
+		c.Source = c.ClientID
+	} else if err := cloudevent.CheckSource(c.Source); err != nil {
+		report("Config.Source %q %w", c.Source, err)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -13,14 +13,18 @@ import (
 )
 
 func TestTheBrokerContractHoldsWithTheMemoryStore(t *testing.T) {
-	testContract(t, stanserver.Run(t))
+	testContract(t, stanserver.Run(t), false)
+}
+
+func TestTheBrokerContractHoldsWithEnvelopes(t *testing.T) {
+	testContract(t, stanserver.Run(t), true)
 }
 
 func TestTheBrokerContractHoldsWithTheFileStore(t *testing.T) {
-	testContract(t, stanserver.Run(t, stanserver.FileStore()))
+	testContract(t, stanserver.Run(t, stanserver.FileStore()), false)
 }
 
-func testContract(t *testing.T, s *stanserver.Server) {
+func testContract(t *testing.T, s *stanserver.Server, envelopes bool) {
 	makeChannels(t, s)
 	brokertest.Run(t, brokertest.Harness{
 		Connect: func(t testing.TB) brokertest.Conn {
@@ -29,6 +33,8 @@ func testContract(t *testing.T, s *stanserver.Server) {
 				ClusterID: s.ClusterID(),
 				ClientID:  "client-" + nuid.Next(),
 				Logger:    quiet,
+
+				CloudEvents: envelopes,
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/cloudevent"
 	"github.com/ducnguyen96/ticketing-common/internal/held"
 )
 
@@ -49,10 +50,12 @@ type delivery struct {
 func (in *intake) newDelivery(m *stan.Msg) *delivery {
 	d := &delivery{in: in, key: identityOf(m)}
 	d.msg.Store(m)
-	d.ID = messageID(m)
 	d.Subject = in.s.Subject
 	d.Time = timeOf(m)
 	d.Data = m.Data // stan.go has copied it out of the network's buffer
+	if !cloudevent.ReadJSON(&d.Message) {
+		d.ID = messageID(m)
+	}
 	d.Sequence = m.Sequence
 	d.Attempt = attempt(m)
 	d.Bind(d)
@@ -61,7 +64,7 @@ func (in *intake) newDelivery(m *stan.Msg) *delivery {
 
 func timeOf(m *stan.Msg) time.Time { return time.Unix(0, m.Timestamp) }
 
-// messageID stands for the event's id, which the wire does not carry. The
+// messageID stands for the event's id, where no envelope carries one. The
 // timestamp tells messages of the same sequence apart: a memory store begins
 // again at 1 when the server restarts.
 func messageID(m *stan.Msg) string {

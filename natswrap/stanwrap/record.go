@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
-	"github.com/ducnguyen96/ticketing-common/deadletter"
 )
 
 // record is a message in a channel of dead letters, or of replays. NATS
@@ -75,7 +75,7 @@ func (r *record) apply(m *ticketing.Message) {
 func (r *record) encode(m *ticketing.Message, channel ticketing.Subject) (*ticketing.Message, error) {
 	fields, err := ticketing.JSON.Marshal(r)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ticketing.ErrInvalidEvent, err)
 	}
 	fields = fields[:len(fields)-1] // "}"
 	var data []byte
@@ -113,11 +113,8 @@ func appendText(to, text []byte) []byte {
 	return to
 }
 
-// wrapDead puts a dead letter into its record. Everything else stays as it is.
+// wrapDead puts a dead letter into its record.
 func wrapDead(m *ticketing.Message) (*ticketing.Message, error) {
-	if _, _, ok := deadletter.ParseChannel(m.Subject); !ok {
-		return m, nil
-	}
 	r := record{Kind: recordDead, ID: m.ID, Header: m.Header, Data: m.Data}
 	return r.encode(m, m.Subject)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/stan.go/pb"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/deadletter"
 	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
@@ -54,12 +55,24 @@ func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error
 		done(ticketing.NewPublishError(ticketing.OutcomeRejected, m, err))
 		return
 	}
-	wrapped, err := wrapDead(m)
+	wrapped, err := c.wrap(m)
 	if err != nil {
-		done(rejected(m, err))
+		done(ticketing.NewPublishError(ticketing.OutcomeRejected, m, err))
 		return
 	}
 	c.sendPlain(ctx, wrapped, done)
+}
+
+// wrap puts m into what carries its id and its headers, where there is such a
+// thing. Its error matches [ticketing.ErrInvalidEvent].
+func (c *Client) wrap(m *ticketing.Message) (*ticketing.Message, error) {
+	if _, _, ok := deadletter.ParseChannel(m.Subject); ok {
+		return wrapDead(m)
+	}
+	if c.envelope != nil {
+		return c.envelope.JSON(m)
+	}
+	return m, nil
 }
 
 // sendPlain is Send of a valid message as it is.
@@ -156,8 +169,12 @@ func (o *outbound) checkSize(m *ticketing.Message) error {
 	if size <= limit {
 		return nil
 	}
-	return fmt.Errorf("%w: %d bytes with NATS Streaming's framing (%d without), the server's max_payload is %d",
-		ticketing.ErrTooLarge, size, len(m.Data), limit)
+	what := ""
+	if o.c.envelope != nil {
+		what = ", the CloudEvents envelope included"
+	}
+	return fmt.Errorf("%w: %d bytes with NATS Streaming's framing (%d without)%s, the server's max_payload is %d",
+		ticketing.ErrTooLarge, size, len(m.Data), what, limit)
 }
 
 // frameSize is the size of what stan.go sends for m.
