@@ -255,3 +255,30 @@ func TestAVerdictOfAnUnknownKindAbandons(t *testing.T) {
 		t.Errorf("frames %+v with %d held", frames, r.held.Len())
 	}
 }
+
+// Protection: item.stored. The envelope's time is the publisher's and tells
+// nothing about the position in the stream.
+func TestARedeliveryInAnEnvelopeIsAbsorbed(t *testing.T) {
+	c := &Client{wire: newWire(nil, nil), cfg: Config{Logger: slog.New(slog.DiscardHandler)}}
+	r := newReceiver(t.Context(), c, ticketing.Subscription{Subject: "s", Group: "g", Window: 3})
+	deliver := func(reply string) []*item {
+		r.onMessage(&nats.Msg{Reply: reply, Header: nats.Header{
+			"ce-specversion": {"1.0"}, "ce-id": {"1"}, "ce-source": {"s"}, "ce-type": {"t"}, "ce-time": {"2026-05-01T12:00:00Z"},
+		}})
+		return r.ready.take()
+	}
+	first := deliver("$JS.ACK.S.C.1.1.1.17.0")
+	if len(first) != 1 || first[0].in.Time.Year() != 2026 {
+		t.Fatalf("%d were taken in", len(first))
+	}
+	it := first[0] // the queue uses its buffer again
+	if again := deliver("$JS.ACK.S.C.2.1.2.17.0"); len(again) != 0 || it.reply != "$JS.ACK.S.C.2.1.2.17.0" || r.held.Len() != 1 {
+		t.Error("a redelivery of what is held was not absorbed")
+	}
+	if err := it.in.Settle(ticketing.Verdict{Kind: ticketing.Ack}); err != nil {
+		t.Fatal(err)
+	}
+	if again := deliver("$JS.ACK.S.C.3.1.3.17.0"); len(again) != 0 {
+		t.Error("a redelivery of what was settled was handed over")
+	}
+}
