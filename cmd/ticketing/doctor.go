@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,9 +59,15 @@ type finding struct {
 func (a *app) inspect(ctx context.Context, cfg natswrap.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
+	found := natswrap.Inspect(ctx, cfg)
+	if os.Getenv("NATS_CLIENT_ID") == "" {
+		found = append(found, natswrap.Finding{
+			Check: "client id", Level: slog.LevelWarn, Detail: "NATS_CLIENT_ID is not set; this program does without, and no service does",
+		})
+	}
 	var failed error
 	t := newTable(discardIf(a.json, a.out), "", "CHECK", "FINDING")
-	for _, f := range natswrap.Inspect(ctx, cfg) {
+	for _, f := range found {
 		level := "ok"
 		switch {
 		case f.Level >= slog.LevelError:

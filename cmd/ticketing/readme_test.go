@@ -29,6 +29,7 @@ func TestTheReadmeShowsWhatIsPrinted(t *testing.T) {
 	}
 	url := natsserver.Run(t).URL()
 	t.Setenv("NATS_URL", url)
+	t.Setenv("NATS_CLIENT_ID", "orders-0")
 	twoDeadLetters(t, url)
 
 	var printed strings.Builder
