@@ -42,13 +42,16 @@ var subjects = []ticketing.Subject{booking{}.Subject(), refund{}.Subject()}
 
 // onBoth runs a test on both brokers.
 func onBoth(t *testing.T, test func(t *testing.T, connect func(*testing.T) *natswrap.Client)) {
+	t.Parallel() // reading an empty channel is waiting
 	t.Run("JetStream", func(t *testing.T) {
+		t.Parallel()
 		url := natsserver.Run(t).URL()
 		test(t, func(t *testing.T) *natswrap.Client {
 			return open(t, natswrap.Config{URLs: []string{url}})
 		})
 	})
 	t.Run("NATS Streaming", func(t *testing.T) {
+		t.Parallel()
 		s := stanserver.Run(t)
 		test(t, func(t *testing.T) *natswrap.Client {
 			return open(t, natswrap.Config{URLs: []string{s.URL()}, ClusterID: s.ClusterID()})
