@@ -61,7 +61,7 @@ func TestWhatIsNoRecordIsLeftAlone(t *testing.T) {
 func TestOnlyADeadLetterIsWrapped(t *testing.T) {
 	for _, s := range []ticketing.Subject{"ticket:created", "dead", "dead.g", "deadly.g.s"} {
 		m := &ticketing.Message{ID: "id", Subject: s, Data: []byte("{}")}
-		if got, err := wrapDead(m); err != nil || got != m {
+		if got, err := new(Client).wrap(m); err != nil || got != m {
 			t.Errorf("%s: %+v, %v", s, got, err)
 		}
 	}
