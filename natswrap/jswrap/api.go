@@ -27,6 +27,10 @@ var errAPITimeout = fmt.Errorf("the JetStream API did not answer within %v", api
 // server refuses the request for want of permission, which it does not say in
 // an answer.
 func request[T any](ctx context.Context, c *Client, f func(context.Context) (T, error)) (T, error) {
+	return value(f, func(f func(context.Context) error) error { return c.request(ctx, f) })
+}
+
+func (c *Client) request(ctx context.Context, f func(context.Context) error) error {
 	ctx, stop := context.WithTimeoutCause(ctx, apiTimeout, errAPITimeout)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -36,37 +40,43 @@ func request[T any](ctx context.Context, c *Client, f func(context.Context) (T, 
 			cancel(denied(subject))
 		}
 	})()
-	return await(ctx, f)
+	return awaitErr(ctx, f)
 }
 
 // await calls f in a goroutine of its own and returns what it returned, or
 // ctx's cause as soon as that ends: f gets ctx too, but the client may sit on
 // its lock without looking at it.
 func await[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
-	type result struct {
-		v   T
-		err error
+	return value(f, func(f func(context.Context) error) error { return awaitErr(ctx, f) })
+}
+
+// value returns what f returns when wait has waited for it, or wait's error. A
+// service links so little of this for each type that there is.
+func value[T any](f func(context.Context) (T, error), wait func(func(context.Context) error) error) (T, error) {
+	v := new(T) // f's until wait returns nil
+	err := wait(func(ctx context.Context) (err error) {
+		*v, err = f(ctx)
+		return err
+	})
+	if err != nil {
+		return *new(T), err
 	}
-	done := make(chan result, 1)
-	go func() {
-		v, err := f(ctx)
-		done <- result{v, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err != nil && ctx.Err() != nil {
-			r.err = context.Cause(ctx)
-		}
-		return r.v, r.err
-	case <-ctx.Done():
-		return *new(T), context.Cause(ctx)
-	}
+	return *v, nil
 }
 
 // awaitErr is await for what returns nothing else.
 func awaitErr(ctx context.Context, f func(context.Context) error) error {
-	_, err := await(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
-	return err
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	select {
+	case err := <-done:
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // transient reports whether an API request that failed with err may do better

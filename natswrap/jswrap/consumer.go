@@ -131,7 +131,7 @@ func (c *Client) consumerCall(ctx context.Context, f func(context.Context) (jets
 }
 
 func (c *Client) deleteConsumer(ctx context.Context, stream, name string) error {
-	_, err := request(ctx, c, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.js.DeleteConsumer(ctx, stream, name) })
+	err := c.request(ctx, func(ctx context.Context) error { return c.js.DeleteConsumer(ctx, stream, name) })
 	return err
 }
 

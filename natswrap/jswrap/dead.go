@@ -207,7 +207,7 @@ func (d deadLetters) Discard(ctx context.Context, r deadletter.Ref) error {
 }
 
 func (d deadLetters) remove(ctx context.Context, s jetstream.Stream, seq uint64) error {
-	_, err := request(ctx, d.c, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.DeleteMsg(ctx, seq) })
+	err := d.c.request(ctx, func(ctx context.Context) error { return s.DeleteMsg(ctx, seq) })
 	if gone(err) {
 		return deadletter.ErrNotFound
 	}

@@ -91,9 +91,9 @@ type receiver struct {
 	count    int // messages held
 	parked   int // those among them that wait for another attempt
 	open     bool
-	stopping bool       // nothing is taken in any more, and
-	late     []returned // what is handed back waits here,
-	stopped  bool       // until the server cannot send it here again
+	stopping bool        // nothing is taken in any more, and
+	late     []*returned // what is handed back waits here,
+	stopped  bool        // until the server cannot send it here again
 	natsSub  *nats.Subscription
 	owed     map[uint64]owedAck // acknowledgements that could not be sent
 	more     bool               // there may have been more when the last message came
@@ -261,15 +261,15 @@ func (r *receiver) stop(drain context.Context, left []*item, cancel func()) {
 
 	_ = r.held.WaitEmpty(drain) // what is left then is handed back
 	cancel()
-	var rest []returned
+	var rest []*returned
 	for _, it := range r.held.TakeAll() {
-		rest = append(rest, returned{it.in.Sequence, it.reply})
+		rest = append(rest, &returned{it.in.Sequence, it.reply})
 	}
 	r.lastWords(rest)
 }
 
 // lastWords hands messages back and flushes the acknowledgements.
-func (r *receiver) lastWords(list []returned) {
+func (r *receiver) lastWords(list []*returned) {
 	if !r.c.state.Connected() {
 		return // what is not settled comes again
 	}

@@ -138,7 +138,7 @@ func (r *receiver) giveBackLater(seq uint64, reply string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.life.Err() != nil && !r.stopped {
-		r.late = append(r.late, returned{seq, reply})
+		r.late = append(r.late, &returned{seq, reply})
 		return
 	}
 	r.giveBack(reply, 0)
@@ -146,7 +146,7 @@ func (r *receiver) giveBackLater(seq uint64, reply string) {
 
 // stopWaiting returns what has waited to be handed back; from now on it is
 // handed back at once.
-func (r *receiver) stopWaiting() []returned {
+func (r *receiver) stopWaiting() []*returned {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := r.late
@@ -157,11 +157,11 @@ func (r *receiver) stopWaiting() []returned {
 // giveBackInOrder hands messages back so that they come again in their order,
 // and waits until the server has done so: who asks next would otherwise get
 // what is behind them.
-func (r *receiver) giveBackInOrder(ctx context.Context, list []returned) {
+func (r *receiver) giveBackInOrder(ctx context.Context, list []*returned) {
 	if len(list) == 0 {
 		return
 	}
-	slices.SortFunc(list, func(a, b returned) int { return cmp.Compare(a.sequence, b.sequence) })
+	slices.SortFunc(list, func(a, b *returned) int { return cmp.Compare(a.sequence, b.sequence) })
 	last := len(list) - 1
 	for _, m := range list[:last] {
 		r.giveBack(m.reply, 0)
