@@ -8,6 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	// What the programs import, so that a change of it is one of this test.
+	_ "github.com/ducnguyen96/ticketing-common/events"
+	_ "github.com/ducnguyen96/ticketing-common/natswrap"
+	_ "github.com/ducnguyen96/ticketing-common/otelwrap"
 )
 
 // What a service may link at most. The raw clients are 24 packages and
