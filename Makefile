@@ -21,6 +21,7 @@ MIN_COVERAGE := 85
 test:
 	@$(if $(RACE),:,echo "no C compiler ($$($(GO) env CC)): running without the race detector")
 	@command -v node >/dev/null && command -v npm >/dev/null || echo "no node or no npm: the interop test will be skipped"
+	@.ci/postgres || echo "the PostgreSQL tests will be skipped"
 	$(GO) test $(RACE) -timeout 5m -p $(PARALLEL) ./...
 
 # The tests against the Node package alone; missing node or npm is a failure.
