@@ -90,6 +90,7 @@ func TestADeadLetterStaysWhereItIsWhileThereIsNoChannelForIt(t *testing.T) {
 	channels := 1
 	s := stanserver.Run(t, stanserver.FileStore(), stanserver.Configure(func(o *stand.Options) { o.MaxChannels = channels }))
 	c := connect(t, natswrap.Config{URLs: []string{s.URL()}, ClientID: "tickets-0", ClusterID: s.ClusterID(), Logger: quiet})
+	publish(t, c, "first", "") // otherwise the channel for the group's replays may be the one
 	requireKept(t, c, func() {}, func() {
 		channels = 10
 		if err := s.Restart(); err != nil {

@@ -2,6 +2,7 @@ package jswrap
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -121,6 +122,35 @@ func TestAConnectionThatIsLostAgainResumesNothing(t *testing.T) {
 	c.abandon()
 	if err := ended(outcome); !errors.Is(err, ticketing.ErrClosed) {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// Protection: the order of the two calls at the end of resume. Turned round,
+// some of these are turned away.
+func TestWhoSeesTheClientHealthyAgainCanPublish(t *testing.T) {
+	c, open, _ := flying(t, false)
+	c.flights.finish(open.token, nil)
+	c.nc = new(nats.Conn)
+	begin, admitted := make(chan bool), make(chan error)
+	go func() {
+		for range begin {
+			for !c.Healthy() {
+				runtime.Gosched()
+			}
+			p := &pending{done: func(error) {}}
+			err := c.flights.admit(t.Context(), p)
+			c.flights.finish(p.token, nil)
+			admitted <- err
+		}
+	}()
+	defer close(begin)
+	for range 20_000 {
+		c.onLost()
+		begin <- true
+		c.resume(c.connections)
+		if err := <-admitted; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -162,8 +162,8 @@ func (c *Client) resume(connection uint64) {
 		c.wire.publish(p)
 	}
 	c.ifCurrent(connection, func() {
+		c.flights.resume() // first, for who sees the link up may send
 		c.link.Set(true)
-		c.flights.resume()
 	})
 }
 

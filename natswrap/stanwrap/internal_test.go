@@ -175,6 +175,19 @@ func TestAnErrorTogetherWithACompletionCompletesOnce(t *testing.T) {
 	}
 }
 
+// Without relink in lose for each caller, the second would be given to the
+// session that is lost.
+func TestWhoHearsThatTheSessionIsLostSendsNothingMoreInIt(t *testing.T) {
+	c := fakeClient(t, Config{}, func(string, stan.AckHandler) (string, error) { return "", stan.ErrConnectionClosed })
+	c.session().end() // as when another goroutine is in the middle of lose
+	if err := wait(t, c.testSend("first")); !errors.Is(err, ticketing.ErrUnknown) {
+		t.Errorf("the message in the session = %v, want unknown", err)
+	}
+	if err := wait(t, c.testSend("second")); !errors.Is(err, ticketing.ErrNotSent) {
+		t.Errorf("the message after it = %v, want not sent", err)
+	}
+}
+
 func TestADisconnectFailsWhatStandsInTheQueue(t *testing.T) {
 	release := make(chan struct{})
 	calls := make(chan struct{}, 10)

@@ -37,12 +37,14 @@ func (c *Client) adopt(s *session) {
 }
 
 // lose ends the session s because of err, the first time it is called for s,
-// and sees to it that there is a new one. It does not block.
+// and sees to it that there is a new one. After every call nothing more is sent
+// in that session. It does not block.
 func (c *Client) lose(s *session, err error) {
-	if !s.end() {
+	first := s.end()
+	c.relink(s) // also where another call has ended it, and has not come to this yet
+	if !first {
 		return
 	}
-	c.relink(s)
 	c.out.failQueued(errSessionLost)
 	c.mu.Lock()
 	defer c.mu.Unlock()

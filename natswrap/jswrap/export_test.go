@@ -1,0 +1,17 @@
+package jswrap
+
+import ticketing "github.com/ducnguyen96/ticketing-common"
+
+// Waiting returns how many publishes are held because nobody answers for their
+// subject.
+func (c *Client) Waiting(subject ticketing.Subject) int {
+	n := make(chan int)
+	c.wire.push(frame{call: func() {
+		if s := c.wire.stalls[subject]; s != nil {
+			n <- len(s.held)
+		} else {
+			n <- 0
+		}
+	}})
+	return <-n
+}
