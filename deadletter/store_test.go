@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // patience bounds every wait for what has to happen.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
 

@@ -132,7 +132,7 @@ func TestADuplicateAtTheSameTimeWaitsForTheFirst(t *testing.T) {
 func (h *harness) awaitBlocked(t testing.TB, told <-chan result) {
 	t.Helper()
 	_, pg := h.store.(*postgres.Store)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for i := 0; ; i++ {
 		select {
 		case r := <-told:
@@ -451,7 +451,7 @@ func TestATransactionOfTheStoreIsCommittedOrRolledBackAsAWhole(t *testing.T) {
 				{statement: `INSERT INTO nodes VALUES (1, 2)`}, // the commit refuses it
 				{statement: effect("e"), ok: true},
 			} {
-				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 				defer cancel()
 				ran, err := s.InTx(ctx, consumer, "e", func(tx *sql.Tx) error {
 					if _, err := tx.ExecContext(ctx, try.statement); err != nil {

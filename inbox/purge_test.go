@@ -107,7 +107,7 @@ func TestPurgeDoesNotHoldUpAnOpenTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPurger(t, h.store, time.Hour, &inbox.PurgerOptions{Retention: time.Hour})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	if n, err := p.Purge(ctx); n != 2 || err != nil {
 		t.Errorf("Purge: %d, %v, want the 2 that nobody holds", n, err)

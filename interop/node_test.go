@@ -18,7 +18,7 @@ import (
 
 const (
 	installTimeout = 3 * time.Minute
-	patience       = 30 * time.Second // for a line of a Node process, or an event
+	patience       = 60 * time.Second // for a line of a Node process, or an event
 )
 
 // unavailable skips the test, or fails it where it is required, because

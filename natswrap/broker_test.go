@@ -45,7 +45,7 @@ func mustConnect(t *testing.T, cfg Config) *Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		_ = c.Close(ctx)
 	})
@@ -283,7 +283,7 @@ func TestConnectDoesNotWaitForWhatWaitingDoesNotMend(t *testing.T) {
 		for _, urls := range [][]string{{s.URL()}, {s.URL(), "nats://127.0.0.1:1"}} {
 			cfg := quietly()
 			cfg.URLs, cfg.ClusterID, cfg.WaitForConnection = urls, cluster, true
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			if _, err := Connect(ctx, cfg); !errors.Is(err, nats.ErrAuthorization) || ctx.Err() != nil {
 				t.Errorf("cluster id %q, %q: error = %v, want the authorization's", cluster, urls, err)
 			}
@@ -362,7 +362,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for !ok() {
 		select {
 		case <-tick.C:

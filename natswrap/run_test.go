@@ -308,7 +308,7 @@ func TestARealProcessStopsAtASignalAndExitsAtTheSecond(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
 			child := exec.CommandContext(ctx, os.Args[0])
 			child.Env = append(os.Environ(), childVariable+"="+tc.kind)

@@ -29,7 +29,7 @@ func connect(t *testing.T, cfg natswrap.Config) *natswrap.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		if err := c.Close(ctx); err != nil {
 			t.Error(err)

@@ -63,7 +63,7 @@ func observe(t *testing.T, opts otelwrap.Options) *observed {
 // they ended.
 func (o *observed) wait(name string, n int) []tracetest.SpanStub {
 	o.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 const jwtKey = "asdf" // the tutorial's
 
 // patience is more than anything here takes.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // broker is a broker of the test's own, and the environment that leads there.
 type broker struct {

@@ -53,7 +53,7 @@ type Harness struct {
 	// the test of larger ones is skipped.
 	MaxPayload int
 	// Patience bounds every wait for something that has to happen. Default
-	// 20 s.
+	// 1 min.
 	Patience time.Duration
 }
 
@@ -137,7 +137,7 @@ func second(s ticketing.Subject) ticketing.Subject { return s + ":second" }
 // for each promise, one after the other.
 func Run(t *testing.T, h Harness) {
 	if h.Patience == 0 {
-		h.Patience = 20 * time.Second
+		h.Patience = 60 * time.Second
 	}
 	probe := h.Connect(t)
 	has := probe.Capabilities()

@@ -64,7 +64,7 @@ func TestAClusterSurvivesItsLeaderAndTakesItBack(t *testing.T) {
 	_, js := connect(t, c.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(pollTick))
 	createStream(t, js, 3)
 	publish(t, js, 3)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 
 	leader := c.Leader()
@@ -142,7 +142,7 @@ func TestAClusterThatHasRunBeforeKeepsItsMessages(t *testing.T) {
 		publish(t, js, 4)
 	})
 	run(func(js jetstream.JetStream) {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		if got := storedInTheEnd(ctx, t, js); got != 4 {
 			t.Errorf("%d messages in the second run, want 4", got)

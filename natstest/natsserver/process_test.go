@@ -64,7 +64,7 @@ func TestAServerEndsInOrderWhenItIsTerminated(t *testing.T) {
 	if err := p.Terminate(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	if err := p.Wait(ctx); err != nil {
 		t.Error(err)

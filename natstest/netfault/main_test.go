@@ -16,7 +16,7 @@ import (
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
-	patience = 10 * time.Second       // bounds what has to happen
+	patience = 60 * time.Second       // bounds what has to happen
 	silence  = 100 * time.Millisecond // how long nothing has to happen
 )
 

@@ -16,7 +16,7 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 )
 
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	process.Dispatch(process.Roles{

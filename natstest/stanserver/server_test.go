@@ -22,7 +22,7 @@ import (
 
 const (
 	pollTick = 5 * time.Millisecond
-	patience = 20 * time.Second
+	patience = 60 * time.Second
 )
 
 // connect returns a session that is closed with the test.

@@ -32,7 +32,7 @@ func TestTheBrokerContractHoldsOnACluster(t *testing.T) {
 func conform(t *testing.T, url string, replicas int, envelopes bool) {
 	brokertest.Run(t, brokertest.Harness{
 		Connect: func(t testing.TB) brokertest.Conn {
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 			defer cancel()
 			c, err := jswrap.Connect(ctx, jswrap.Config{
 				URLs:     []string{url},

@@ -20,7 +20,7 @@ const (
 )
 
 // patience bounds what has to happen.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 func testContext(t testing.TB) context.Context {
 	t.Helper()

@@ -123,7 +123,7 @@ func wait(t *testing.T, outcome <-chan error) error {
 	select {
 	case err := <-outcome:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("no outcome")
 		return nil
 	}

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait for what has to happen.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 

@@ -195,7 +195,7 @@ func TestSeveralProcessesWrite(t *testing.T) {
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); len(rec.Messages()) < 3*perWriter; {
+	for limit := time.After(60 * time.Second); len(rec.Messages()) < 3*perWriter; {
 		select {
 		case <-tick.C:
 		case <-limit:
@@ -230,7 +230,7 @@ func TestALongReadHoldsNothingUp(t *testing.T) {
 		}
 	}
 	var rec natstest.Recorder
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	err = outbox.NewRelay(s, ticketing.SendFunc(func(ctx context.Context, m *ticketing.Message) error {
 		err := faulttest.Send(ctx, &rec, m)

@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds every wait. Databases on busy machines are slow.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 const subject = ticketing.SubjectTicketCreated
 

@@ -84,7 +84,7 @@ func testMain(t *testing.T) {
 	store.Insert(Ticket{Title: "concert", Price: 20})
 	openStore = func() *Store { return store }
 
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	t.Setenv("NATS_CLIENT_ID", "orders-1")
 	cfg, err := natswrap.FromEnv()

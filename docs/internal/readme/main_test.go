@@ -61,7 +61,7 @@ func TestTheServiceOfTheReadmeBooksItsDepositAndStopsAtASignal(t *testing.T) {
 		if want := (DepositReceived{ID: "D-1", Amount: 500}); got != want {
 			t.Errorf("booked %+v", got)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Error("nothing was booked") // Run catches signals all the same
 	}
 	p, err := os.FindProcess(os.Getpid())
