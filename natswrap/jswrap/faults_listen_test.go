@@ -39,7 +39,7 @@ func TestListenWhileTheLeaderIsKilled(t *testing.T) {
 func TestListenWithAHandlerSlowerThanTheAckWait(t *testing.T) {
 	url := natsserver.Run(t).URL()
 	s := group
-	s.AckWait = 200 * time.Millisecond
+	s.AckWait = time.Second
 	c := connect(t, config(url))
 	fill(t, c, 2)
 	in := receive(t, c, s)
@@ -61,7 +61,7 @@ func TestListenWithAHandlerSlowerThanTheAckWait(t *testing.T) {
 		t.Errorf("%s came again", m.Data)
 	case m := <-other.msgs:
 		t.Errorf("%s came again, to the other member", m.Data)
-	case <-time.After(5 * s.AckWait):
+	case <-time.After(3 * s.AckWait):
 	}
 	for _, m := range []*ticketing.Inbound{first, second} {
 		if err := m.Settle(ticketing.Verdict{Kind: ticketing.Ack}); err != nil {

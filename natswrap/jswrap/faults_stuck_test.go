@@ -46,7 +46,7 @@ func TestEveryCallHonoursItsContextWhileTheClientIsStuckInAHandshake(t *testing.
 	for name, wait := range map[string]bool{"fail at once": false, "wait for the connection": true} {
 		t.Run(name, func(t *testing.T) {
 			c, in, held := stuck(t, wait)
-			const timeout, limit = 50 * time.Millisecond, 100 * time.Millisecond
+			const timeout, limit = 50 * time.Millisecond, time.Second
 			within := func(what string, limit time.Duration, call func(ctx context.Context) error) {
 				t.Helper()
 				ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -75,13 +75,13 @@ func TestEveryCallHonoursItsContextWhileTheClientIsStuckInAHandshake(t *testing.
 				s.Subject = other
 				return c.Receive(ctx, s, func(context.Context, *ticketing.Inbound) {})
 			})
-			within("health", 10*time.Millisecond, func(context.Context) error {
+			within("health", limit, func(context.Context) error {
 				if c.Healthy() {
 					t.Error("the client is healthy")
 				}
 				return c.Err()
 			})
-			within("Settle", 10*time.Millisecond, func(context.Context) error { return held.Settle(ticketing.Verdict{Kind: ticketing.Ack}) })
+			within("Settle", limit, func(context.Context) error { return held.Settle(ticketing.Verdict{Kind: ticketing.Ack}) })
 			within("the end of a Receive", limit, func(context.Context) error {
 				in.stop()
 				return in.wait()

@@ -74,7 +74,7 @@ func TestSendWithoutAStreamIsRejectedAtOnce(t *testing.T) {
 		start := time.Now()
 		err := send(t, c, message("no:stream", "{}"))
 		wantOutcome(t, err, ticketing.ErrRejected, ticketing.ErrNoStream)
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 3*time.Second {
 			t.Errorf("it took %v (plain subscriber: %t)", took, plainSubscriber)
 		}
 		if errors.Is(err, ticketing.ErrInvalidEvent) {
@@ -110,7 +110,7 @@ func TestSendNoticesThatItsStreamWasDeleted(t *testing.T) {
 			for _, r := range results {
 				wantOutcome(t, await(t, r, "the outcome"), ticketing.ErrRejected, ticketing.ErrNoStream)
 			}
-			if took := time.Since(start); took > time.Second {
+			if took := time.Since(start); took > 3*time.Second {
 				t.Errorf("it took %v", took)
 			}
 		})
@@ -202,7 +202,7 @@ func TestPublishWithPermissionDeniedAtOnce(t *testing.T) {
 	start := time.Now()
 	err := send(t, c, message(subject, "{}"))
 	wantOutcome(t, err, ticketing.ErrRejected, ticketing.ErrPermission)
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 3*time.Second {
 		t.Errorf("it took %v", took)
 	}
 	mustSend(t, c, other, "{}")
@@ -264,7 +264,7 @@ func TestAnAcknowledgementThatDoesNotComeIsUnknownAfterTheTimeout(t *testing.T) 
 	t.Parallel()
 	p := netfault.Run(t, natsserver.Run(t).URL())
 	cfg := config(p.URL())
-	cfg.AckTimeout = 200 * time.Millisecond
+	cfg.AckTimeout = time.Second
 	cfg.MaxPending = 2
 	c := connect(t, cfg)
 	p.BlackHole(netfault.ToClient)
@@ -276,14 +276,14 @@ func TestAnAcknowledgementThatDoesNotComeIsUnknownAfterTheTimeout(t *testing.T) 
 	defer cancel()
 	err := await(t, sendAsync(ctx, c, message(subject, "3")), "the outcome")
 	wantOutcome(t, err, ticketing.ErrNotSent, context.DeadlineExceeded)
-	if took := time.Since(start); took > 150*time.Millisecond {
+	if took := time.Since(start); took > 800*time.Millisecond {
 		t.Errorf("waiting for a place took %v, longer than its context", took)
 	}
 	fourth := make(chan (<-chan error), 1)
 	go func() { fourth <- sendAsync(context.Background(), c, message(subject, "4")) }()
 	wantOutcome(t, await(t, first, "the outcome"), ticketing.ErrUnknown)
 	wantOutcome(t, await(t, second, "the outcome"), ticketing.ErrUnknown)
-	if took := time.Since(start); took < 200*time.Millisecond {
+	if took := time.Since(start); took < time.Second {
 		t.Errorf("the timeout struck after %v", took)
 	}
 	wantOutcome(t, await(t, await(t, fourth, "a place"), "the outcome"), ticketing.ErrUnknown)
@@ -305,7 +305,7 @@ func TestSendHonoursItsContextWhileTheServerDoesNotRead(t *testing.T) {
 	defer cancel()
 	start := time.Now()
 	wantOutcome(t, await(t, sendAsync(ctx, c, message(subject, "{}")), "the outcome"), ticketing.ErrNotSent, context.DeadlineExceeded)
-	if took := time.Since(start); took > 500*time.Millisecond {
+	if took := time.Since(start); took > 900*time.Millisecond {
 		t.Errorf("it took %v", took)
 	}
 	outcomes := map[string]int{}

@@ -31,7 +31,7 @@ func TestSendWaitsForTheConnectionWhereItIsAskedTo(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		start := time.Now()
 		wantOutcome(t, await(t, sendAsync(ctx, c, message(to, "never")), "the outcome"), ticketing.ErrNotSent, ticketing.ErrNotConnected, context.DeadlineExceeded)
-		if took := time.Since(start); took < 50*time.Millisecond || took > 150*time.Millisecond {
+		if took := time.Since(start); took < 50*time.Millisecond || took > 2*time.Second {
 			t.Errorf("the wait for %v took %v", 50*time.Millisecond, took)
 		}
 		cancel()
