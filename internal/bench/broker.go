@@ -15,7 +15,8 @@ type broker struct {
 	name string
 	open func(context.Context) (*match, error)
 
-	publish, publishAtOnce, publishAsync, allocs, consume bar
+	publish, publishAtOnce, publishAsync, allocs bar
+	consume, consume16, consumeAllocs            bar
 
 	// rawWindow is the raw client's max in flight, where that is fixed and
 	// this module's default is less.
@@ -31,6 +32,8 @@ var (
 		publishAsync:  bar{atLeast, 0.97},
 		allocs:        bar{atMost, 4},
 		consume:       bar{atLeast, 1.0},
+		consume16:     bar{atLeast, 1.0},
+		consumeAllocs: bar{atMost, 5},
 	}
 	streaming = broker{
 		name:          kindStreaming,
@@ -39,6 +42,7 @@ var (
 		publishAtOnce: bar{atLeast, 0.97},
 		publishAsync:  bar{atLeast, 0.97},
 		consume:       bar{atLeast, 1.0},
+		consumeAllocs: bar{atMost, 5},
 		rawWindow:     stan.DefaultMaxInflight,
 	}
 )
@@ -49,7 +53,7 @@ type match struct {
 	// observed is ours with tracing and metrics.
 	observed func(*otelwrap.Telemetry) contender
 	// store stores n events for consumers.
-	store func(ctx context.Context, n int, size eventSize) error
+	store func(ctx context.Context, n int, event func(i int) events.TicketCreated) error
 	// stored is called after a turn of publishes, and reports events that are
 	// not stored although the side said so.
 	stored func(context.Context, *turn) error

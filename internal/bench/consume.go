@@ -15,20 +15,32 @@ type way struct {
 	lanes  int
 	window int // 0: the default
 	tel    *otelwrap.Telemetry
+	// around wraps the handler; it may be nil.
+	around func(*turn, handler) handler
 }
 
-// consumeRows are a listener with the raw client's window, and as information
-// one with lanes, and with the default window where that is another.
+type handler = ticketing.Handler[events.TicketCreated]
+
+// lanes is how many handlers run at once in the rows that have several.
+const lanes = 16
+
+// consumeRows are a listener with the raw client's window, one handler at a
+// time and several, and as information one with the default window where that
+// is another.
 func consumeRows(b broker, size eventSize) []row {
 	stored := 100_000
 	if size == large {
 		stored = 10_000
 	}
+	var consume16 bar
+	if size == small {
+		consume16 = b.consume16
+	}
 	consume := func(name string, w way, to bar) row {
 		return row{b.name + "/" + name + "/" + size.name, func(ctx context.Context, run *bench) ([]metric, error) {
 			return b.withMatch(ctx, func(m *match) ([]metric, error) {
 				n := run.n(stored)
-				if err := m.store(ctx, n, size); err != nil {
+				if err := m.store(ctx, n, storedEvents(size)); err != nil {
 					return nil, err
 				}
 				pairs, err := run.interleave(ctx, contest{
@@ -40,13 +52,13 @@ func consumeRows(b broker, size eventSize) []row {
 				if err != nil {
 					return nil, err
 				}
-				return []metric{throughputRatio(pairs, to), cpuRatio(pairs), moreAllocs(pairs, bar{})}, nil
+				return []metric{throughputRatio(pairs, to), cpuRatio(pairs), moreAllocs(pairs, b.consumeAllocs)}, nil
 			})
 		}}
 	}
 	rows := []row{
 		consume("consume", way{lanes: 1, window: b.rawWindow}, b.consume),
-		consume("consume16", way{lanes: 16, window: b.rawWindow}, bar{}),
+		consume("consume16", way{lanes: lanes, window: b.rawWindow}, consume16),
 	}
 	if b.rawWindow != 0 {
 		rows = append(rows, consume("consume-default", way{lanes: 1}, bar{}))
@@ -61,16 +73,19 @@ func listen(ctx context.Context, r ticketing.Receiver, group string, w way, t *t
 	defer cancel()
 	var count atomic.Int64
 	all := make(chan struct{})
-	handler := func(context.Context, *ticketing.Delivery[events.TicketCreated]) error {
+	var handle handler = func(context.Context, *ticketing.Delivery[events.TicketCreated]) error {
 		if count.Add(1) == int64(t.n) {
 			close(all)
 		}
 		return nil
 	}
-	if w.tel != nil {
-		handler = otelwrap.Handler(w.tel, handler)
+	if w.around != nil {
+		handle = w.around(t, handle)
 	}
-	l := ticketing.NewListener(r, group, handler, &ticketing.ListenerOptions{Concurrency: w.lanes, Window: w.window, Logger: warnings})
+	if w.tel != nil {
+		handle = otelwrap.Handler(w.tel, handle)
+	}
+	l := ticketing.NewListener(r, group, handle, &ticketing.ListenerOptions{Concurrency: w.lanes, Window: w.window, Logger: warnings})
 	ended := make(chan error, 1)
 	go func() { ended <- l.Listen(ctx) }()
 	select {

@@ -41,7 +41,7 @@ func makeEvent(size eventSize, i int) events.TicketCreated {
 // aggregates is how many different ones the stored events are of.
 const aggregates = 1000
 
-// storedEvent returns the i-th event for consumers.
-func storedEvent(size eventSize, i int) events.TicketCreated {
-	return makeEvent(size, i%aggregates)
+// storedEvents makes the events for consumers.
+func storedEvents(size eventSize) func(i int) events.TicketCreated {
+	return func(i int) events.TicketCreated { return makeEvent(size, i%aggregates) }
 }

@@ -166,8 +166,8 @@ func (j *jetStreamMatch) stored(ctx context.Context, t *turn) error {
 }
 
 // store stores events as this module publishes them, with its headers.
-func (j *jetStreamMatch) store(ctx context.Context, n int, size eventSize) error {
-	err := publishEach(ctx, j.client, n, func(i int) events.TicketCreated { return storedEvent(size, i) })
+func (j *jetStreamMatch) store(ctx context.Context, n int, event func(i int) events.TicketCreated) error {
+	err := publishEach(ctx, j.client, n, event)
 	if err != nil {
 		return err
 	}

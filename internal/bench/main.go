@@ -132,6 +132,7 @@ func rows() []row {
 			all = append(all, publishRows(b, size)...)
 			all = append(all, consumeRows(b, size)...)
 		}
+		all = append(all, slowKeyRow(b), memoryRow(b))
 	}
 	return append(append(all, observeRows()...),
 		row{"recorder/150B", measureRecorder},

@@ -46,7 +46,7 @@ func observeRows() []row {
 						defer func() { err = errors.Join(err, stop()) }()
 						n := run.n(n)
 						if stored {
-							if err := m.store(ctx, n, small); err != nil {
+							if err := m.store(ctx, n, storedEvents(small)); err != nil {
 								return nil, err
 							}
 						}

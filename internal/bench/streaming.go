@@ -125,8 +125,8 @@ func (s *streamingMatch) publishRawAsync(e *events.TicketCreated) side {
 	}
 }
 
-func (s *streamingMatch) store(ctx context.Context, n int, size eventSize) error {
-	return publishEach(ctx, s.client, n, func(i int) events.TicketCreated { return storedEvent(size, i) })
+func (s *streamingMatch) store(ctx context.Context, n int, event func(i int) events.TicketCreated) error {
+	return publishEach(ctx, s.client, n, event)
 }
 
 // group returns the name of a new group. Those of earlier turns stay at the
