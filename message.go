@@ -46,7 +46,8 @@ func (m *Message) DedupeKey() string {
 
 // Codec turns events into payloads and back. Both methods may be called
 // concurrently. Marshal returns a slice that the caller may keep; Unmarshal
-// gets a pointer to an event and must not keep data.
+// gets a pointer to an event and must not keep data. Its errors are logged, and
+// stored with dead letters, so they should not quote data.
 type Codec interface {
 	Marshal(v any) ([]byte, error)
 	Unmarshal(data []byte, v any) error
