@@ -22,11 +22,11 @@ test:
 	@$(if $(RACE),:,echo "no C compiler ($$($(GO) env CC)): running without the race detector")
 	@command -v node >/dev/null && command -v npm >/dev/null || echo "no node or no npm: the interop test will be skipped"
 	@.ci/postgres || echo "the PostgreSQL tests will be skipped"
-	$(GO) test $(RACE) -timeout 5m -p $(PARALLEL) ./...
+	$(GO) test $(RACE) -timeout 10m -p $(PARALLEL) ./...
 
 # The tests against the Node package alone; missing node or npm is a failure.
 interop:
-	TICKETING_REQUIRE_INTEROP=1 $(GO) test $(RACE) -timeout 5m -count 1 -v ./interop
+	TICKETING_REQUIRE_INTEROP=1 $(GO) test $(RACE) -timeout 10m -count 1 -v ./interop
 
 # Each fuzz target in turn. FUZZTIME may be a number of executions, 20000x, which
 # does not fail by chance when the time is over (go.dev/issue/75804).
@@ -51,7 +51,7 @@ soak:
 	$(GO) run ./internal/soak $(SOAK)
 
 cover:
-	$(GO) test -timeout 5m -coverprofile coverage.out -coverpkg "$$(echo $(COVERED) | tr ' ' ,)" $(COVERED)
+	$(GO) test -timeout 10m -coverprofile coverage.out -coverpkg "$$(echo $(COVERED) | tr ' ' ,)" $(COVERED)
 	.ci/coverage $(MIN_COVERAGE) coverage.out
 
 lint:
