@@ -32,6 +32,7 @@ type fateKey struct{}
 // TestAnyDeliveriesMakeEachEffectOnce delivers events at random, duplicates at
 // the same time and crashes included, and holds the effects against a model:
 // an event has one effect if and only if a delivery of it came to its commit.
+// Without the case of no new row in once's Run an event has two.
 func TestAnyDeliveriesMakeEachEffectOnce(t *testing.T) {
 	everyRoad(t, func(t *testing.T, h *harness) {
 		runs := 0

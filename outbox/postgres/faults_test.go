@@ -83,6 +83,7 @@ func TestRelayProcessesThatCrash(t *testing.T) {
 	})
 }
 
+// Without the backoff after an error in onFetched, Run ends.
 func TestTheConnectionsAreTerminated(t *testing.T) {
 	_, url := pgtest.Schema(t, pgtest.URL(t))
 	url = pgtest.With(url, "application_name", "terminated")
@@ -95,6 +96,7 @@ func TestTheConnectionsAreTerminated(t *testing.T) {
 	wantAll(t, rec, 200)
 }
 
+// With a bound of pg_snapshot_xmin in the pending query nothing is published.
 func TestALongTransactionInAnotherDatabaseHoldsNothingUp(t *testing.T) {
 	server := pgtest.URL(t)
 	name := "other_" + strings.ToLower(fmt.Sprintf("%x", time.Now().UnixNano()))
@@ -120,6 +122,7 @@ func TestALongTransactionInAnotherDatabaseHoldsNothingUp(t *testing.T) {
 	wantAll(t, rec, 100)
 }
 
+// Without the backoff after an error in onFetched, Run ends.
 func TestTheDatabaseRestarts(t *testing.T) {
 	server := pgtest.New(t)
 	s := open(t, server.URL(), nil)
@@ -134,6 +137,7 @@ func TestTheDatabaseRestarts(t *testing.T) {
 	wantAll(t, rec, 150)
 }
 
+// Without the backoff after an error in the relay's acquire, Run ends.
 func TestTheDatabaseTurnsReadOnly(t *testing.T) {
 	server := pgtest.New(t)
 	s := open(t, server.URL(), nil)
@@ -160,6 +164,7 @@ func TestTheDatabaseTurnsReadOnly(t *testing.T) {
 	wantAll(t, rec, 100)
 }
 
+// Without the backoff after an error in onFetched, Run ends.
 func TestTheDatabaseRunsOutOfConnections(t *testing.T) {
 	server := pgtest.New(t, "max_connections=8", "superuser_reserved_connections=0")
 	s := open(t, server.URL(), nil)
@@ -207,6 +212,8 @@ func TestTheDatabaseRunsOutOfConnections(t *testing.T) {
 	wantAll(t, rec, 100)
 }
 
+// With numbers from pg_current_xact_id, instead of the table's own sequence, new
+// events go before old ones.
 func TestADumpIsRestoredIntoANewCluster(t *testing.T) {
 	var programs [2]string
 	for i, name := range []string{"pg_dump", "psql"} {
@@ -247,12 +254,16 @@ func TestADumpIsRestoredIntoANewCluster(t *testing.T) {
 	}
 }
 
-// The clock of the database is an hour ahead of the application's.
+// The clock of the database is an hour ahead of the application's. With that one
+// in acquire, the lease of one that died lasts an hour.
 func TestTheDatabasesClockIsAnHourOff(t *testing.T) {
 	schema, url := pgtest.Schema(t, pgtest.URL(t))
 	pgtest.Exec(t, url, `CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
 		AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$`)
 	s := open(t, pgtest.With(pgtest.URL(t), "search_path", schema+",pg_catalog"), nil)
+	if _, ok, err := s.Acquire(t.Context(), "one that died", 300*time.Millisecond); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
 	rec, stop := run(t, s, &outbox.RelayOptions{Lease: 300 * time.Millisecond})
 	add(t, s, 0, 10)
 	wantAll(t, rec, 10)
@@ -267,6 +278,7 @@ func TestTheDatabasesClockIsAnHourOff(t *testing.T) {
 	faulttest.Eventually(t, "the other takes over", func() bool { return len(other.Messages()) == 1 })
 }
 
+// Without LockKeys in the sender's insert the second does not wait.
 func TestKeysAreLockedUntilTheTransactionEnds(t *testing.T) {
 	_, url := pgtest.Schema(t, pgtest.URL(t))
 	s := open(t, url, &postgres.Options{LockKeys: true})
@@ -287,7 +299,7 @@ func TestKeysAreLockedUntilTheTransactionEnds(t *testing.T) {
 	}
 	select {
 	case err := <-second:
-		t.Errorf("a second transaction of the key was let in: %v", err)
+		t.Fatalf("a second transaction of the key was let in: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	if err := first.Commit(); err != nil {

@@ -29,6 +29,8 @@ func TestRelayProcessesThatCrash(t *testing.T) {
 	})
 }
 
+// Without ErrUpgrade in the sender's send it is told only that the database is
+// locked.
 func TestATransactionThatReadFirstIsToldWhatToDo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	db := openDB(t, path)
@@ -71,6 +73,51 @@ func TestATransactionThatReadFirstIsToldWhatToDo(t *testing.T) {
 		end()
 		_ = tx.Rollback()
 	}
+}
+
+// asking counts how often a relay has asked for the lease.
+type asking struct {
+	outbox.Store
+	asked atomic.Int32
+}
+
+func (a *asking) Acquire(ctx context.Context, holder string, d time.Duration) (int64, bool, error) {
+	a.asked.Add(1)
+	return a.Store.Acquire(ctx, holder, d)
+}
+
+// Without the backoff after an error in the relay's acquire, Run ends.
+func TestTheDatabaseTurnsReadOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	db := openDB(t, path)
+	db.SetMaxOpenConns(1) // the setting is the connection's
+	s := open(t, db)
+	readOnly := func(on string) {
+		if _, err := db.Exec(`PRAGMA query_only = ` + on); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := faulttest.Add(t.Context(), s, faulttest.Message("a", "k")); err != nil {
+		t.Fatal(err)
+	}
+	readOnly("ON")
+	if err := faulttest.Add(t.Context(), s, faulttest.Message("no", "k")); err == nil {
+		t.Error("an event was written into a database that is read-only")
+	}
+	var rec natstest.Recorder
+	store := &asking{Store: s}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		if err := outbox.NewRelay(store, &rec, nil).Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	faulttest.Eventually(t, "the relay tries on", func() bool { return store.asked.Load() > 1 })
+	readOnly("OFF")
+	faulttest.Eventually(t, "the event is published", func() bool { return len(rec.Messages()) == 1 })
 }
 
 // busyless has no busy timeout: what waits, waits in the store.
@@ -171,6 +218,7 @@ func writer(ctx context.Context) error {
 
 const perWriter = 100
 
+// Without the tries of inTx a writer meets another one and gives up.
 func TestSeveralProcessesWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	s := open(t, openDB(t, path))

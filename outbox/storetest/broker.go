@@ -18,8 +18,10 @@ type broker struct {
 	// fault decides about an event: nil stores it. It may be set before the
 	// broker is used, or by setFault.
 	fault func(m *ticketing.Message) error
-	// hold, while not nil, keeps the answers back until it is closed.
-	hold chan struct{}
+	// hold, while not nil, keeps the answers back until it is closed, which
+	// release does.
+	hold    chan struct{}
+	release func()
 
 	mu       sync.Mutex
 	stored   []*ticketing.Message // every copy
@@ -27,6 +29,7 @@ type broker struct {
 	flying   map[string]string // key to id
 	inFlight int
 	most     int
+	epoch    int64    // the latest of which a relay has sent
 	broken   []string // what must not happen
 	answers  sync.WaitGroup
 }
@@ -34,6 +37,9 @@ type broker struct {
 func (s *suite) broker() *broker {
 	b := &broker{tries: make(map[string]int), flying: make(map[string]string)}
 	s.Cleanup(func() {
+		if b.release != nil {
+			b.release() // the test has failed before it did
+		}
 		b.answers.Wait()
 		for _, what := range b.broken {
 			s.Error(what)
@@ -54,33 +60,43 @@ func (b *broker) setHold() (release func()) {
 	defer b.mu.Unlock()
 	hold := make(chan struct{})
 	b.hold = hold
-	return sync.OnceFunc(func() {
+	b.release = sync.OnceFunc(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.hold = nil
 		close(hold)
 	})
+	return b.release
+}
+
+// goOn answers what is sent from now on. What was kept back stays so.
+func (b *broker) goOn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hold = nil
 }
 
 // Send implements [ticketing.Sender].
 func (b *broker) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
-	b.send(ctx, "", m, done)
+	b.send(ctx, "", 0, m, done)
 }
 
-// connection is a sender of its own to the same broker. What two relays have
-// in flight, of which one is dead, is no fault.
-func (b *broker) connection(name string) ticketing.Sender { return connection{b, name} }
+// connection is a sender to the same broker for the relay of a store. What two
+// relays have in flight, of which one is dead, is no fault. What one sends when
+// another has taken over, and begun, is one.
+func (b *broker) connection(name string, h *hooked) ticketing.Sender { return connection{b, name, h} }
 
 type connection struct {
-	b    *broker
-	name string
+	b     *broker
+	name  string
+	store *hooked
 }
 
 func (c connection) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
-	c.b.send(ctx, c.name, m, done)
+	c.b.send(ctx, c.name, c.store.epoch.Load(), m, done)
 }
 
-func (b *broker) send(ctx context.Context, from string, m *ticketing.Message, done func(error)) {
+func (b *broker) send(ctx context.Context, from string, epoch int64, m *ticketing.Message, done func(error)) {
 	if ctx.Err() != nil {
 		done(ticketing.NewPublishError(ticketing.OutcomeNotSent, m, context.Cause(ctx)))
 		return
@@ -95,6 +111,10 @@ func (b *broker) send(ctx context.Context, from string, m *ticketing.Message, do
 		b.broken = append(b.broken, fmt.Sprintf("%s was sent while %s with the same key was in flight", m.ID, other))
 	}
 	b.flying[lane] = m.ID
+	if epoch < b.epoch {
+		b.broken = append(b.broken, fmt.Sprintf("%s was sent in epoch %d, when epoch %d had begun", m.ID, epoch, b.epoch))
+	}
+	b.epoch = max(b.epoch, epoch)
 	var err error
 	if b.fault != nil {
 		err = b.fault(m)

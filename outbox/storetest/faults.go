@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 )
 
 var faultTests = []test{
+	// With a cursor instead of the pass in fetch, which begins at the lowest
+	// number, the late one is never found.
 	{name: "TheLowerNumberCommitsLast", manyWriters: true, run: func(s *suite) {
 		b := s.broker()
 		s.relay(s.Store, b, nil)
@@ -24,7 +27,10 @@ var faultTests = []test{
 		s.commit(late)
 		s.eventually("the late one is published", func() bool { return b.count() == 2 })
 	}},
+	// Without the Horizon of a long pass its successor goes first.
 	{name: "ARowThatCommitsBehindALongPassGoesBeforeItsSuccessor", manyWriters: true, run: testLateInPass},
+	// With a bound of pg_snapshot_xmin in the pending query, in place of the pass,
+	// all would wait for the long one; with a cursor that one is never found.
 	{name: "ALongForeignTransactionHoldsNothingUp", manyWriters: true, run: func(s *suite) {
 		long := s.begin()
 		s.write(long, message("long", "k"))
@@ -35,9 +41,9 @@ var faultTests = []test{
 		s.commit(long)
 		s.eventually("at last the long one too", func() bool { return b.count() == 3001 })
 	}},
+	// With an order by the transactions' beginnings, instead of the number that is
+	// drawn at the insert, the first goes first.
 	{name: "SameKeyInvertedStartOrder", manyWriters: true, run: func(s *suite) {
-		b := s.broker()
-		s.relay(s.Store, b, nil)
 		first, second := s.begin(), s.begin()
 		if err := second.Lock(s.Context(), "k"); err != nil {
 			s.Fatal(err)
@@ -51,11 +57,14 @@ var faultTests = []test{
 		}
 		s.write(first, message("first", "k"))
 		s.commit(first)
+		b := s.broker()
+		s.relay(s.Store, b, nil)
 		s.eventually("both are published", func() bool { return b.count() == 2 })
 		if got := b.order("k"); got != "second first" {
 			s.Errorf("order: %s, want that of the commits", got)
 		}
 	}},
+	// With a fatal error in onSettled the relay ends at once.
 	{name: "ACrashBetweenPublishAndBookkeepingPublishesAgain", run: func(s *suite) {
 		b := s.broker()
 		s.addMany("e", 300, 30)
@@ -69,6 +78,23 @@ var faultTests = []test{
 		s.relay(s.Open(s.T), b, nil)
 		s.eventually("all are published, and gone", func() bool { return b.count() == 300 && len(s.all()) == 0 })
 		s.wantOrder(b, "e", 300, 30)
+	}},
+	// With the bookkeeping in dispatch, instead of onSent, the first is lost.
+	{name: "NothingIsNotedDownBeforeItsAnswer", run: func(s *suite) {
+		b := s.broker()
+		b.setHold() // until the test ends
+		opts := &outbox.RelayOptions{Lease: 300 * time.Millisecond, DrainTimeout: time.Millisecond}
+		s.add(message("a", "a"))
+		r := s.relay(s.Store, b, opts)
+		s.eventually("the first is in flight", func() bool { return b.count() == 1 })
+		b.goOn()
+		s.add(message("b", "b"))
+		s.eventually("the second is noted down", func() bool { return s.stats().Published > 0 })
+		s.wantPending("a")
+		r.stop()
+		again := s.broker()
+		s.relay(s.Open(s.T), again, opts)
+		s.eventually("the first is published again", func() bool { return again.count() == 1 && len(s.all()) == 0 })
 	}},
 	{name: "BookkeepingWhoseResultIsUnknownIsDoneAgain", run: func(s *suite) {
 		b := s.broker()
@@ -88,6 +114,9 @@ var faultTests = []test{
 			}
 		}
 	}},
+	// Without the drain of a lost lease, or what a term leaves to the next one,
+	// events are published again; with a fatal error in place of each of the
+	// relay's backoffs, Run ends.
 	{name: "ADatabaseThatFailsForAWhile", run: func(s *suite) {
 		b := s.broker()
 		var broken atomic.Bool
@@ -97,8 +126,10 @@ var faultTests = []test{
 			}
 			return nil
 		}
+		var asks atomic.Int32
 		h := &hooked{
 			Store:     s.Store,
+			onAcquire: func() error { asks.Add(1); return fail() },
 			onPending: func(outbox.Query) error { return fail() },
 			onSettle:  func(context.Context, outbox.Settlement) error { return fail() },
 			onRenew:   func(context.Context) error { return fail() },
@@ -108,10 +139,12 @@ var faultTests = []test{
 		s.eventually("it works", func() bool { return b.count() >= 10 })
 		release := b.setHold()
 		s.addMany("b", 100, 10)
-		s.eventually("ten more are in flight", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.inFlight >= 10 })
+		// All ten keys, unless it loses its lease just now: then it sends no more.
+		s.eventually("more are in flight", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.inFlight > 0 })
 		broken.Store(true)
-		release()                            // they are published, and cannot be noted down
-		<-time.After(400 * time.Millisecond) // beyond the lease
+		s.eventually("the lease is over", func() bool { return s.stats().Lease == 0 })
+		release() // they are published, and cannot be noted down
+		s.eventually("the lease is asked for", func() bool { return asks.Load() > 1 })
 		broken.Store(false)
 		s.eventually("all are published, and gone", func() bool { return b.count() == 200 && len(s.all()) == 0 })
 		s.wantOrder(b, "a", 100, 10)
@@ -122,11 +155,16 @@ var faultTests = []test{
 			}
 		}
 	}},
+	// Without the condition in the store's acquire, or the lease's valid, a relay
+	// sends when the other has begun.
 	{name: "TwoRelaysTakeOverFromEachOtherUnderLoad", run: testTakeovers},
-	{name: "ARelayWithoutItsLeaseStopsByItsOwnClock", run: testStalled},
+	// Without valid in the lease's keep the first never gives up; without valid in
+	// dispatch it goes on while its renewal hangs.
+	{name: "ARelayWithoutItsLeaseStopsByItsOwnClock", run: func(s *suite) { testStalled(s, false) }},
+	{name: "ARelayWhoseRenewalHangsStopsByItsOwnClock", run: func(s *suite) { testStalled(s, true) }},
+	// With an order by the event's time, or the age of the oldest from it, instead
+	// of the number and created_at, both are wrong.
 	{name: "TheApplicationsClockIsAnHourOff", run: func(s *suite) {
-		b := s.broker()
-		s.relay(s.Store, b, nil)
 		for i, off := range []time.Duration{-time.Hour, time.Hour, -time.Hour, 0} {
 			m := message(fmt.Sprint("e", i), "k")
 			m.Time = m.Time.Add(off)
@@ -135,6 +173,8 @@ var faultTests = []test{
 				s.Errorf("an event is %v old by the time that the application says", st.Oldest)
 			}
 		}
+		b := s.broker()
+		s.relay(s.Store, b, nil)
 		s.eventually("all are published", func() bool { return b.count() == 4 })
 		if got := b.order("k"); got != "e0 e1 e2 e3" {
 			s.Errorf("order: %s", got)
@@ -191,11 +231,11 @@ func testLateInPass(s *suite) {
 // testTakeovers runs two relays whose leases keep ending.
 func testTakeovers(s *suite) {
 	b := s.broker()
-	opts := &outbox.RelayOptions{Lease: 150 * time.Millisecond, Window: 20, MaxRows: 64}
+	opts := &outbox.RelayOptions{Lease: 500 * time.Millisecond, Window: 20, MaxRows: 64}
 	hang := func() func(context.Context) error {
 		var n atomic.Int32
 		return func(ctx context.Context) error {
-			if n.Add(1)%3 == 0 {
+			if n.Add(1)%2 == 0 {
 				<-ctx.Done() // until the lease is over
 				return ctx.Err()
 			}
@@ -203,7 +243,8 @@ func testTakeovers(s *suite) {
 		}
 	}
 	for _, name := range []string{"one", "other"} {
-		s.relay(&hooked{Store: s.Open(s.T), onRenew: hang()}, b.connection(name), opts)
+		h := &hooked{Store: s.Open(s.T), onRenew: hang()}
+		s.relay(h, b.connection(name, h), opts)
 	}
 	n := 0
 	var want []string
@@ -214,7 +255,7 @@ func testTakeovers(s *suite) {
 			want = append(want, id)
 			s.add(message(id, "k"), message(id+"l", "l"), message(id+"none", ""))
 		}
-		return s.stats().Epoch >= 6
+		return s.stats().Epoch >= 5
 	})
 	s.eventually("all are published, and gone", func() bool { return s.stats().Pending == 0 })
 	if got := b.order("k"); got != strings.Join(want, " ") {
@@ -229,53 +270,65 @@ func testTakeovers(s *suite) {
 }
 
 // testStalled takes the database away from a relay that has work to do, and
-// lets another take over.
-func testStalled(s *suite) {
+// lets another take over. The first one's Renew fails at its deadline, or hangs
+// beyond it.
+func testStalled(s *suite, hangs bool) {
 	const lease = 400 * time.Millisecond
-	first := s.broker()
 	var stuck atomic.Bool
+	back := make(chan struct{})
 	h := &hooked{Store: s.Store}
-	h.onAcquire = func() error {
+	away := func() error {
 		if stuck.Load() {
 			return errors.New("the database is away")
 		}
 		return nil
 	}
+	var asks atomic.Int32
+	h.onAcquire = func() error { asks.Add(1); return away() }
+	h.onSettle = func(context.Context, outbox.Settlement) error { return away() }
 	h.onRenew = func(ctx context.Context) error {
-		if stuck.Load() {
+		switch {
+		case !stuck.Load():
+			return nil
+		case hangs:
+			<-back
+		default:
 			<-ctx.Done()
-			return ctx.Err()
 		}
-		return nil
+		return errors.New("the database was away")
 	}
-	h.onSettle = func(context.Context, outbox.Settlement) error { return h.onAcquire() }
-	// The first goes on with what it has in memory, one after the other.
-	var last atomic.Int64
-	base := time.Now()
-	slow := ticketing.SendFunc(func(ctx context.Context, m *ticketing.Message) error {
-		last.Store(int64(time.Since(base)))
+	first, second := s.broker(), s.broker()
+	paced := func(ctx context.Context, b *broker, m *ticketing.Message, pause time.Duration) error {
 		select {
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, ctx.Err())
 		}
-		return send1(ctx, first, m)
-	})
-	s.addMany("e", 1000, 1)
-	s.relay(h, slow, &outbox.RelayOptions{Lease: lease})
+		return send1(ctx, b, m)
+	}
+	// The first goes on with what it has in memory, one after the other. The
+	// second takes so long that the first would send once more.
+	var last, begun atomic.Int64
+	base := time.Now()
+	s.addMany("e", 400, 1)
+	s.relay(h, ticketing.SendFunc(func(ctx context.Context, m *ticketing.Message) error {
+		last.Store(int64(time.Since(base)))
+		return paced(ctx, first, m, 5*time.Millisecond)
+	}), &outbox.RelayOptions{Lease: lease})
+	comeBack := sync.OnceFunc(func() { close(back) })
+	s.Cleanup(comeBack)
 	s.eventually("the first works", func() bool { return first.count() > 3 })
 	stuck.Store(true)
-	second := s.broker()
-	var begun atomic.Int64
 	s.relay(s.Open(s.T), ticketing.SendFunc(func(ctx context.Context, m *ticketing.Message) error {
 		begun.CompareAndSwap(0, int64(time.Since(base)))
-		return send1(ctx, second, m)
+		return paced(ctx, second, m, time.Millisecond)
 	}), &outbox.RelayOptions{Lease: time.Minute})
-	s.eventually("the second takes over", func() bool { return second.count() > 100 })
+	s.eventually("the second goes on to the end", func() bool { return len(s.all()) == 0 })
+	comeBack()
+	s.eventually("the first asks for the lease again", func() bool { return asks.Load() > 1 })
 	if last.Load() >= begun.Load() {
 		s.Errorf("the first sent %v after the second had begun", time.Duration(last.Load()-begun.Load()))
 	}
-	s.eventually("the second goes on to the end", func() bool { return len(s.all()) == 0 })
 }
 
 // send1 sends and waits.

@@ -19,6 +19,7 @@ type hooked struct {
 	onSettle  func(ctx context.Context, st outbox.Settlement) error
 	after     func(st outbox.Settlement) error // the settlement was noted down
 	calls     atomic.Int64
+	epoch     atomic.Int64 // the last that was acquired
 }
 
 func (h *hooked) Acquire(ctx context.Context, holder string, d time.Duration) (int64, bool, error) {
@@ -28,7 +29,11 @@ func (h *hooked) Acquire(ctx context.Context, holder string, d time.Duration) (i
 			return 0, false, err
 		}
 	}
-	return h.Store.Acquire(ctx, holder, d)
+	epoch, ok, err := h.Store.Acquire(ctx, holder, d)
+	if ok && err == nil {
+		h.epoch.Store(epoch)
+	}
+	return epoch, ok, err
 }
 
 func (h *hooked) Renew(ctx context.Context, epoch int64, d time.Duration) error {

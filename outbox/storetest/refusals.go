@@ -13,6 +13,9 @@ import (
 	"github.com/ducnguyen96/ticketing-common/outbox"
 )
 
+// Without ErrInvalidEvent in the term's complete it is tried for ever. Without the
+// parked keys in the pending query, or with those behind it left in the queue by
+// park, they are published before it.
 func testRejected(s *suite) {
 	const n, keys = 3000, 50
 	b := s.broker()
@@ -56,6 +59,7 @@ func testRejected(s *suite) {
 
 func (r *relay) parked() ([]outbox.Parked, error) { return r.s.Store.Parked(r.s.Context(), 0, 10) }
 
+// With ErrRejected in place of ErrInvalidEvent in complete they are parked.
 func testNeverParks(s *suite) {
 	b := s.broker()
 	faults := []struct {

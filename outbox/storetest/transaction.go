@@ -21,6 +21,8 @@ var transactionTests = []test{
 		s.commit(tx)
 		s.wantPending("a b")
 	}},
+	// Without the return before the commit in InTx the second stays; without the
+	// transaction in the store's Tx both do.
 	{name: "ARolledBackEventIsNot", run: func(s *suite) {
 		tx := s.begin()
 		s.write(tx, message("a", "k"))
@@ -171,11 +173,14 @@ var transactionTests = []test{
 	}},
 }
 
+// Without bytea in PostgreSQL's schema, or with SQLite's json in the insert, they
+// are refused.
 func testBytes(s *suite) {
 	payloads := map[string][]byte{
 		"nul":       []byte("a\x00b\x00"),
 		"utf8":      {0xff, 0xfe, 0x80, 0xc3, 0x28},
 		"number":    []byte(`{"n":123456789012345678901234567890.12345678901234567890e400}`),
+		"bare":      []byte("0012345678901234567890.10"),
 		"duplicate": []byte(`{"a":1,"a":2}`),
 		"spaces":    []byte(" {\n\t} \r\n"),
 		"empty":     {},
