@@ -290,6 +290,7 @@ func TestKeysAreLockedUntilTheTransactionEnds(t *testing.T) {
 	if err := faulttest.Send(t.Context(), s.Tx(first), faulttest.Message("first", "k")); err != nil {
 		t.Fatal(err)
 	}
+	defer first.Rollback() //nolint:errcheck // it may be committed
 	second := make(chan error, 1)
 	go func() {
 		second <- faulttest.Add(t.Context(), s, faulttest.Message("second", "k"))

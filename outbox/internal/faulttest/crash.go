@@ -290,8 +290,8 @@ func RunCrashes(t *testing.T, open func(t *testing.T) Harness) {
 		x.check()
 	})
 	// Without the end of the lease in the store's acquire nobody takes over. Without
-	// the lease's valid, and the epoch in its renew and count, the child never finds
-	// out.
+	// the lease's valid the child goes on with what it has in memory, and without the
+	// epoch in the store's renew and count too, it never finds out.
 	t.Run("SuspendedBeyondItsLease", func(t *testing.T) {
 		x := start(t, open(t), 100*time.Millisecond)
 		x.add(10_000)
