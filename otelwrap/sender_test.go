@@ -197,8 +197,9 @@ func TestMetricsAreNamedAndMeasuredByTheConventions(t *testing.T) {
 	if err := ticketing.NewPublisher[deposit](b, nil).Publish(t.Context(), deposit{ID: "d-1"}); err != nil {
 		t.Fatal(err)
 	}
-	natstest.Listen(t, ticketing.NewListener(b, "accounts", otelwrap.Handler(o.Telemetry, credited), nil))
+	stop := natstest.Listen(t, ticketing.NewListener(b, "accounts", otelwrap.Handler(o.Telemetry, credited), nil))
 	natstest.Deliver(t, &broker, deposit{ID: "d-1"})
+	stop() // it has been measured, too
 
 	group := []string{"messaging.consumer.group.name", "accounts"}
 	for _, test := range []struct {
