@@ -142,10 +142,11 @@ func TestAConsumerThatIsDeletedWhileDisconnectedIsMadeAgain(t *testing.T) {
 	for n := 2; n <= 8; n++ {
 		in.settle(in.want(fmt.Sprint(n)), ticketing.Ack)
 	}
+	last := in.want("9")
 	p.Cut()
 	until(t, "the client notices", func() bool { return !c.Healthy() })
 	deleteConsumer(t, admin)
-	in.settle(in.want("9"), ticketing.Ack) // the server cannot be told
+	in.settle(last, ticketing.Ack) // the server cannot be told
 	p.Heal()
 	mustSend(t, admin, subject, "10")
 	in.settle(in.want("10"), ticketing.Ack)
