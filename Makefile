@@ -16,7 +16,7 @@ COVERED := . ./events ./natswrap/... ./natstest ./natstest/natsserver ./natstest
 MIN_COVERAGE := 85
 
 .DEFAULT_GOAL := test
-.PHONY: test interop fuzz bench soak cover lint vet fmt-check tidy-check
+.PHONY: test interop fuzz bench soak cover lint vet fmt-check tidy-check size-check
 
 test:
 	@$(if $(RACE),:,echo "no C compiler ($$($(GO) env CC)): running without the race detector")
@@ -65,3 +65,7 @@ fmt-check:
 
 tidy-check:
 	$(GO) mod tidy -diff
+
+# A program that was built in the tree is easily committed with it.
+size-check:
+	@git ls-tree -rl HEAD | awk '$$4 > 1048576 { print "larger than 1 MiB: " $$5; bad = 1 } END { exit bad }'
