@@ -18,7 +18,7 @@ func (r *run) attempt(j *job, w *watchdog) outcome {
 	if err := r.call(j, w); err != nil {
 		return r.attemptFailed(j, err)
 	}
-	r.settle(j, Verdict{Kind: Ack, Attempts: j.attempt()})
+	r.settle(j, Verdict{Kind: Ack, Attempts: j.tried() + 1})
 	return outcome{}
 }
 
@@ -54,7 +54,7 @@ func (r *run) attemptFailed(j *job, err error) outcome {
 		return outcome{} // the watchdog gave it up, and said so
 	}
 	if errors.Is(err, ErrApplied) {
-		r.settle(j, Verdict{Kind: Ack, Err: err, Attempts: j.attempt()})
+		r.settle(j, Verdict{Kind: Ack, Err: err, Attempts: j.tried() + 1})
 		return outcome{}
 	}
 	var permanent *permanentError
@@ -62,8 +62,8 @@ func (r *run) attemptFailed(j *job, err error) outcome {
 	if reason := reasonToWait(err); reason != failed && !hopeless {
 		return r.postpone(j, reason, err)
 	}
-	attempt := j.attempt()
 	j.failures++
+	attempt := j.tried()
 	if hopeless || attempt >= r.opts.MaxAttempts {
 		j.dead = err
 		return r.bury(j)

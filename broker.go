@@ -170,6 +170,10 @@ type Inbound struct {
 	// Attempt is how often the broker delivered the message, from 1. A broker
 	// that keeps no count across its restart begins again.
 	Attempt int
+	// Failures is how many of the deliveries before ended with a failed attempt,
+	// where the Receiver knows. No count of deliveries tells: a process may end
+	// before it calls a handler.
+	Failures int
 
 	settler Settler
 	settled atomic.Bool
@@ -237,8 +241,8 @@ type Verdict struct {
 	// [ErrApplied].
 	Err error
 	// Attempts is how often the message was tried until now, the last attempt
-	// included, as [Delivery].Attempt counts: for whoever watches. It is zero
-	// where no handler of this process has seen the message.
+	// included, as far as this process knows: for whoever watches. It is zero
+	// where no handler has seen the message.
 	Attempts int
 }
 

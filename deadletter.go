@@ -152,14 +152,6 @@ func (r *run) tellDead(j *job, stored Subject) {
 	}
 }
 
-// tried is how often j was tried: not at all when it could not be decoded.
-func (j *job) tried() int {
-	if j.failures == 0 {
-		return 0
-	}
-	return j.attempt() - 1
-}
-
 // deadLetter is the message that stands for j among the dead. Its dedupe id
 // differs from the event's: a stream that stores both would take the dead
 // letter for a duplicate.

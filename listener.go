@@ -30,8 +30,9 @@ type Delivery[E Event] struct {
 	Event E
 	// ID identifies the event across all its deliveries: see [Message].ID.
 	ID string
-	// Attempt is 1 at the first attempt: what the broker counted, and the
-	// attempts that failed in this process.
+	// Attempt is 1 at the first attempt: the broker's deliveries, and the
+	// attempts that failed in this process. It may be over MaxAttempts, which
+	// counts no deliveries.
 	Attempt int
 	// Sequence is the position in the stream or channel.
 	Sequence uint64
@@ -69,7 +70,8 @@ type ListenerOptions struct {
 	// Concurrency is how many handlers run at once. Default 1.
 	Concurrency int
 	// MaxAttempts is how often an event is tried before it becomes a dead
-	// letter. Default 10; 1 tries once.
+	// letter. Default 10; 1 tries once. The process that holds the event counts
+	// its own attempts: after a restart it is tried as often again.
 	MaxAttempts int
 	// MinBackoff and MaxBackoff bound the wait before another attempt, which
 	// doubles from one to the other with 20 % jitter. Defaults 1 s and 1 min.

@@ -35,7 +35,7 @@ type job struct {
 	next *job // behind it in its lane
 
 	first        handlerContext // the first attempt's, here to save an allocation
-	failures     int            // attempts that failed in this process
+	failures     int            // attempts that failed here
 	wait         *waiting       // since it had to wait, if it had to
 	rests        bool           // the Receiver was told that it stands in a lane in backoff
 	dead         error          // why it is to be a dead letter, if it is
@@ -48,8 +48,12 @@ type task interface {
 	handle(ctx context.Context, attempt int) error
 }
 
-// attempt is the number of the attempt that is due or runs.
+// attempt is what the handler is told: deliveries, and attempts that failed here.
 func (j *job) attempt() int { return max(j.in.Attempt, 1) + j.failures }
+
+// tried is how many attempts have failed. A delivery is none: of most that went
+// before, a crash or a stop was the end, and perhaps no handler saw them.
+func (j *job) tried() int { return j.in.Failures + j.failures }
 
 // accept takes a job over from the Receiver. It does not block.
 func (r *run) accept(ctx context.Context, j *job) {

@@ -25,7 +25,7 @@ type watchdog struct {
 func (w *watchdog) watch(j *job, limit time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.job, w.attempt, w.limit = j, j.attempt(), limit
+	w.job, w.attempt, w.limit = j, j.tried()+1, limit
 	if w.armed {
 		return
 	}

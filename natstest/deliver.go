@@ -62,10 +62,10 @@ func UntilSettled() DeliverOption {
 	return func(d *delivery) { d.untilSettled = true }
 }
 
-// WithAttempt presets how often the broker has delivered the event, this time
-// included. With a listener's MaxAttempts the attempt is its last one.
+// WithAttempt presets which attempt at the event this is: n-1 deliveries before
+// it ended with a failed one. With a listener's MaxAttempts it is the last.
 func WithAttempt(n int) DeliverOption {
-	return func(d *delivery) { d.in.Attempt = n }
+	return func(d *delivery) { d.in.Attempt, d.in.Failures = n, n-1 }
 }
 
 // WithID sets the event's id. By default it is "delivered-" and the number of

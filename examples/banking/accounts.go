@@ -73,7 +73,7 @@ type witness struct {
 // Receive implements [ticketing.Receiver].
 func (w *witness) Receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
 	return w.Client.Receive(ctx, s, func(ctx context.Context, in *ticketing.Inbound) {
-		watched := &ticketing.Inbound{Message: in.Message, Sequence: in.Sequence, Attempt: in.Attempt}
+		watched := &ticketing.Inbound{Message: in.Message, Sequence: in.Sequence, Attempt: in.Attempt, Failures: in.Failures}
 		watched.Bind(settler{w, in})
 		handle(ctx, watched)
 	})

@@ -29,6 +29,6 @@ func Capabilities(v any) ticketing.Capabilities {
 // Fill makes in the message that next is, to be settled through s, which passes
 // on to next what it is told.
 func Fill(in, next *ticketing.Inbound, s ticketing.Settler) {
-	in.Message, in.Sequence, in.Attempt = next.Message, next.Sequence, next.Attempt
+	in.Message, in.Sequence, in.Attempt, in.Failures = next.Message, next.Sequence, next.Attempt, next.Failures
 	in.Bind(s)
 }

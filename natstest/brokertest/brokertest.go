@@ -107,6 +107,7 @@ var tests = []conformanceTest{
 	{"a listener applies versions in order, however they come", none, testListenerVersions},
 	{"a listener's dead letter is stored before its event is dropped", fetch, testListenerDeadLetters},
 	{"a listener puts away what it cannot decode and goes on", none, testListenerGarbage},
+	{"deliveries that no handler saw use up none of a listener's attempts", fetch, testListenerUnseen},
 }
 
 // Subjects returns the subjects that the suite publishes to, dead letters
@@ -117,7 +118,8 @@ func Subjects() []ticketing.Subject {
 		s := subjectFor(test.name)
 		all = append(all, s, second(s))
 	}
-	return append(all, keyedEvent{}.Subject(), backoffEvent{}.Subject(), versionedEvent{}.Subject(), poisonEvent{}.Subject(), strictEvent{}.Subject())
+	return append(all, keyedEvent{}.Subject(), backoffEvent{}.Subject(), versionedEvent{}.Subject(), poisonEvent{}.Subject(), strictEvent{}.Subject(),
+		unseenEvent{}.Subject())
 }
 
 func subjectFor(name string) ticketing.Subject {

@@ -286,3 +286,48 @@ func testListenerGarbage(s *suite) {
 	}
 	stop()
 }
+
+// unseenEvent is one that was delivered before a listener gets it.
+type unseenEvent struct {
+	ID string `json:"id"`
+}
+
+func (unseenEvent) Subject() ticketing.Subject { return "brokertest:unseen" }
+
+// testListenerUnseen is a backlog whose processes ended before they came to it.
+func testListenerUnseen(s *suite) {
+	const attempts = 2
+	c := s.connect()
+	sub := s.subscription()
+	sub.Subject = unseenEvent{}.Subject()
+	in := s.receive(c, sub)
+	s.feed(c, sub.Subject, `{"id":"u"}`)
+	for range attempts {
+		in.settle(in.want(`{"id":"u"}`), ticketing.Verdict{Kind: ticketing.Retry})
+	}
+	in.stop()
+
+	letters := make(chan ticketing.DeadLetter, 1)
+	tried := 0
+	stop := listen(s, c, func(context.Context, *ticketing.Delivery[unseenEvent]) error {
+		tried++
+		return errors.New("scripted failure")
+	}, &ticketing.ListenerOptions{
+		MaxAttempts:  attempts,
+		MinBackoff:   time.Millisecond,
+		AckWait:      sub.AckWait,
+		OnDeadLetter: func(d ticketing.DeadLetter) { letters <- d },
+	})
+	select {
+	case letter := <-letters:
+		if tried != attempts || letter.Attempts != attempts {
+			s.Errorf("dead after %d attempts, and says %d, want %d", tried, letter.Attempts, attempts)
+		}
+		if letter.Inbound.Attempt < 2 {
+			s.Errorf("delivery %d, want one of several", letter.Inbound.Attempt)
+		}
+	case <-time.After(s.Patience):
+		s.Error("there is no dead letter")
+	}
+	stop()
+}
