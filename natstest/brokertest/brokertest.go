@@ -105,6 +105,8 @@ var tests = []conformanceTest{
 	{"a listener keeps the order per key through failures", none, testListenerOrder},
 	{"a listener's key in backoff does not stop the others", none, testListenerBackoff},
 	{"a listener applies versions in order, however they come", none, testListenerVersions},
+	{"a listener makes of whatever a handler does what it promises", none, testListenerOutcomes},
+	{"a listener's event waits without an attempt, and not for ever", none, testListenerMaxWait},
 	{"a listener's dead letter is stored before its event is dropped", fetch, testListenerDeadLetters},
 	{"a listener puts away what it cannot decode and goes on", none, testListenerGarbage},
 	{"deliveries that no handler saw use up none of a listener's attempts", fetch, testListenerUnseen},
@@ -119,7 +121,7 @@ func Subjects() []ticketing.Subject {
 		all = append(all, s, second(s))
 	}
 	return append(all, keyedEvent{}.Subject(), backoffEvent{}.Subject(), versionedEvent{}.Subject(), poisonEvent{}.Subject(), strictEvent{}.Subject(),
-		unseenEvent{}.Subject())
+		unseenEvent{}.Subject(), outcomeEvent{}.Subject(), waitingEvent{}.Subject())
 }
 
 func subjectFor(name string) ticketing.Subject {
