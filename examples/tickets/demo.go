@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,36 +28,50 @@ func (s *service) printDemo(ctx context.Context, out io.Writer, url, token strin
 	if err != nil {
 		return err
 	}
-	as := "-H 'Authorization: Bearer " + token + "' "
-	cookie := "-H 'Cookie: " + auth.Cookie(token) + "' "
 	fmt.Fprint(out, "\nPaste these into another terminal; the events show up here. Ctrl-C stops.\n")
 	if token == "" {
 		fmt.Fprint(out, "TOKEN is a token of yours, signed with JWT_KEY for the user \"demo\".\n")
-		as, cookie = `-H "Authorization: Bearer $TOKEN" `, as
 	}
-	const asJSON = "-H 'Content-Type: application/json' "
-	for _, l := range []struct{ says, does string }{
-		{"make a ticket: 201, and ticket:created", as + asJSON + `-d '{"title":"Opera","price":80.5}' URL/api/tickets`},
-		{"the same with the cookie of the tutorial's auth service: 201", cookie + asJSON + `-d '{"title":"Theatre","price":35}' URL/api/tickets`},
-		{"not without a user: 401", asJSON + `-d '{"title":"Opera","price":80.5}' URL/api/tickets`},
-		{"nor without a title and a price: 400, with both", as + asJSON + `-d '{"title":" ","price":-1}' URL/api/tickets`},
-		{"the tickets for sale: 200", `URL/api/tickets`},
-		{"one of them: 200", `URL/api/tickets/ID`},
-		{"change it: 200, the next version, and ticket:updated", `-X PUT ` + as + asJSON + `-d '{"title":"Concert","price":25}' URL/api/tickets/ID`},
-		{"order it, as the orders service does: 200, the ticket is reserved", `-X POST URL/demo/tickets/ID/order`},
-		{"a reserved ticket cannot be changed: 409", `-X PUT ` + as + asJSON + `-d '{"title":"Concert","price":30}' URL/api/tickets/ID`},
-		{"cancel the order: 200, the ticket is free again", `-X DELETE URL/demo/tickets/ID/order`},
-		{"the process is alive: 200", `URL/healthz`},
-		{"it can answer requests, and how its broker is: 200", `URL/readyz`},
-	} {
-		if token == "" && strings.Contains(l.does, "Cookie:") {
-			continue
-		}
-		line := strings.NewReplacer("URL", url, "ID", t.ID).Replace(l.does)
-		fmt.Fprintf(out, "\n# %s\ncurl -i %s\n", l.says, line)
+	for _, l := range demoLines(url, t.ID, token) {
+		fmt.Fprintf(out, "\n# %s\ncurl -i %s\n", l.says, l.does)
 	}
 	fmt.Fprintln(out)
 	return nil
+}
+
+// demoLine is a curl line, and what it is to show.
+type demoLine struct{ says, does string }
+
+// demoLines are those for a service at url that has the ticket. Without a token
+// they use the shell's variable.
+func demoLines(url, ticketID, token string) []demoLine {
+	const asJSON = "-H 'Content-Type: application/json' "
+	tickets := url + "/api/tickets"
+	ticket := tickets + "/" + ticketID
+	order := url + "/demo/tickets/" + ticketID + "/order"
+	as := "-H 'Authorization: Bearer " + token + "' "
+	if token == "" {
+		as = `-H "Authorization: Bearer $TOKEN" `
+	}
+	lines := []demoLine{
+		{"make a ticket: 201, and ticket:created", as + asJSON + `-d '{"title":"Opera","price":80.5}' ` + tickets},
+		{"the same with the cookie of the tutorial's auth service: 201", "-H 'Cookie: " + auth.Cookie(token) + "' " + asJSON + `-d '{"title":"Theatre","price":35}' ` + tickets},
+		{"not without a user: 401", asJSON + `-d '{"title":"Opera","price":80.5}' ` + tickets},
+		{"nor without a title and a price: 400, with both", as + asJSON + `-d '{"title":" ","price":-1}' ` + tickets},
+		{"the tickets for sale: 200", tickets},
+		{"one of them: 200", ticket},
+		{"change it: 200, the next version, and ticket:updated", "-X PUT " + as + asJSON + `-d '{"title":"Concert","price":25}' ` + ticket},
+		{"order it, as the orders service does: 200, the ticket is reserved", "-X POST " + order},
+		{"a reserved ticket cannot be changed: 409", "-X PUT " + as + asJSON + `-d '{"title":"Concert","price":30}' ` + ticket},
+		{"cancel the order: 200, the ticket is free again", "-X DELETE " + order},
+		{"the process is alive: 200", url + "/healthz"},
+		{"it can answer requests, and how its broker is: 200", url + "/readyz"},
+	}
+	if token == "" {
+		const cookie = 1 // nobody can make one by hand
+		lines = slices.Delete(lines, cookie, cookie+1)
+	}
+	return lines
 }
 
 // withDemo adds two routes that play the orders service, which is not here.

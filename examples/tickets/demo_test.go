@@ -47,6 +47,25 @@ func TestEveryPrintedCurlLineDoesWhatItsCommentSays(t *testing.T) {
 	}
 }
 
+// A token may contain anything that looks like part of a URL.
+func TestThePrintedTokenIsTheOneThatWasMade(t *testing.T) {
+	const token = "eyJURL.aIDb.ticketID"
+	bearers := 0
+	for _, line := range demoLines("http://127.0.0.1:3000", "T1", token) {
+		_, bearer, found := strings.Cut(line.does, "Bearer ")
+		if !found {
+			continue
+		}
+		bearers++
+		if !strings.HasPrefix(bearer, token+"' ") {
+			t.Errorf("%s: %s", line.says, line.does)
+		}
+	}
+	if bearers != 4 {
+		t.Errorf("%d lines bear a token, want 4", bearers)
+	}
+}
+
 // curl does what the curl of a shell does with such a line.
 func curl(t *testing.T, line string) (status, body string) {
 	t.Helper()
