@@ -28,7 +28,6 @@ import (
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap"
 	"github.com/ducnguyen96/ticketing-common/outbox"
-	"github.com/ducnguyen96/ticketing-common/outbox/sqlite"
 )
 
 func TestMain(m *testing.M) {
@@ -251,14 +250,24 @@ func heard(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 }
 
-// outbox file makes an outbox with two parked events.
+// outbox database makes an outbox with two parked events.
 func makeOutbox(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := context.Background()
-	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	where := args[0]
+	if !strings.Contains(where, "://") {
+		where = ts.MkAbs(where)
+	}
+	db, store, err := new(database).store(where)
 	ts.Check(err)
 	defer db.Close()
-	s, err := sqlite.New(db, nil)
-	ts.Check(err)
+	s := store.(interface {
+		outbox.Store
+		Migrate(context.Context) error
+		InTx(context.Context, func(*sql.Tx) error) error
+		Tx(interface {
+			ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+		}) ticketing.Sender
+	})
 	ts.Check(s.Migrate(ctx))
 	ts.Check(s.InTx(ctx, func(tx *sql.Tx) error {
 		p := ticketing.NewPublisher[events.TicketCreated](s.Tx(tx), nil)

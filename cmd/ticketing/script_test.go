@@ -1,11 +1,14 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	natsd "github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/ducnguyen96/ticketing-common/internal/pgtest"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 )
 
@@ -17,8 +20,25 @@ func TestDoctorLooksAtNATSStreaming(t *testing.T) { onStan(t, "doctor_streaming"
 
 func TestWhatIsPublishedIsHeardAndTakenFromNobody(t *testing.T) { onBoth(t, "live") }
 
-func TestAnOutboxInSQLiteIsLookedAfter(t *testing.T) {
-	runScripts(t, []string{"outbox"}, func(*testscript.Env) error { return nil })
+func TestAnOutboxIsLookedAfter(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) {
+		runScripts(t, []string{"outbox"}, func(env *testscript.Env) error {
+			env.Setenv("SCHEME", "sqlite:")
+			env.Setenv("DB", "tickets.db")
+			return os.WriteFile(filepath.Join(env.WorkDir, "tickets.db"), nil, 0o600)
+		})
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		server := pgtest.New(t).URL()
+		for _, script := range []string{"outbox", "outbox_schema"} {
+			schema, url := pgtest.Schema(t, server)
+			runScripts(t, []string{script}, func(env *testscript.Env) error {
+				env.Setenv("DB", url)
+				env.Setenv("SCHEMA", schema)
+				return nil
+			})
+		}
+	})
 }
 
 func TestMistakesAreASentenceAndAnExitStatus(t *testing.T) {
