@@ -116,8 +116,9 @@ func (r *receiver) drainIntake(ctx context.Context) {
 	}
 }
 
-// clearTimeout bounds what is only a matter of order.
-const clearTimeout = 250 * time.Millisecond
+// clearTimeout bounds what is only a matter of order. A server that is alive
+// answers within milliseconds, one that is busy within a second.
+const clearTimeout = 2 * time.Second
 
 // clearRequests makes the server drop the requests that nobody listens to any
 // more. It does so when it meets them, and puts the message that it had for
