@@ -1,6 +1,7 @@
 package jswrap
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"testing"
@@ -150,6 +151,34 @@ func TestWhoSeesTheClientHealthyAgainCanPublish(t *testing.T) {
 		c.resume(c.connections)
 		if err := <-admitted; err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A publish that is admitted in between is nobody's: a Close would wait for it
+// as for one that is under way. Protection: the order in onLost.
+func TestWhoSeesTheClientUnhealthyIsNotAdmitted(t *testing.T) {
+	c, open, _ := flying(t, true)
+	c.flights.finish(open.token, nil)
+	c.nc = new(nats.Conn)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	begin, refused := make(chan bool), make(chan error)
+	go func() {
+		for range begin {
+			for c.Healthy() {
+				runtime.Gosched()
+			}
+			refused <- c.flights.admit(ended, &pending{done: func(error) {}})
+		}
+	}()
+	defer close(begin)
+	for range 20_000 {
+		c.resume(c.connections)
+		begin <- true
+		c.onLost()
+		if err := <-refused; !errors.Is(err, ticketing.ErrNotConnected) {
+			t.Fatalf("admit = %v, want ErrNotConnected", err)
 		}
 	}
 }

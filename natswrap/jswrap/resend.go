@@ -122,9 +122,9 @@ func (c *Client) resend(list []*pending) {
 func (c *Client) onLost() {
 	c.linkMu.Lock()
 	c.connections++
+	c.flights.suspend() // first, for who sees the link down is not to be admitted
 	c.link.Set(false)
 	c.linkMu.Unlock()
-	c.flights.suspend()
 	c.flights.finishAll(
 		func(p *pending) bool {
 			if p.maybe || p.state.Load() == stateWritten {
