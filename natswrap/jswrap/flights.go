@@ -26,7 +26,7 @@ type pending struct {
 	resends uint8  // how often that was done
 	checked bool   // the stream was looked up because the answer is overdue
 	maybe   bool   // an earlier copy may be stored
-	stalled bool   // it was not stored, because nobody answers for its stream
+	stalled bool   // it is not stored, because nobody answers for its stream
 }
 
 // The states of a pending. Only who moves it from queued to written may write
@@ -171,6 +171,13 @@ func (f *flights) sweep() {
 	if expired {
 		f.expire(now, dead)
 	}
+}
+
+// stall notes why p is not stored, if its time is over before that changes.
+func (f *flights) stall(p *pending) {
+	f.mu.Lock()
+	p.stalled = true
+	f.mu.Unlock()
 }
 
 // ticks is how many ticks d takes.

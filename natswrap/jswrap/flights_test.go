@@ -183,6 +183,24 @@ func TestWhoSeesTheClientUnhealthyIsNotAdmitted(t *testing.T) {
 	}
 }
 
+// Protection: flights.stall.
+func TestAPublishThatNeverGotPastAStallSaysThatNobodyAnswers(t *testing.T) {
+	c, first, _ := flying(t, false)
+	c.link.Set(true)
+	defer c.wire.forgetStalls()
+	c.wire.stalled(first)
+	outcome := make(chan error, 1)
+	behind := &pending{m: &ticketing.Message{ID: "behind", Subject: "s"}, done: func(err error) { outcome <- err }}
+	if err := c.flights.admit(t.Context(), behind); err != nil {
+		t.Fatal(err)
+	}
+	c.wire.write(&frame{pub: behind})
+	c.flights.expire(1, 0)
+	if err := ended(outcome); !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, errNoLeader) {
+		t.Errorf("outcome %v, want ErrNotSent and %q", err, errNoLeader)
+	}
+}
+
 func TestAStallHoldsEachPublishOnceAndForgetsWhatHasEnded(t *testing.T) {
 	var link natsconn.Link
 	link.Set(true)

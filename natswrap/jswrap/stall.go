@@ -58,6 +58,7 @@ func (w *wire) hold(p *pending) bool {
 	if s == nil {
 		return false
 	}
+	w.flights.stall(p)
 	s.hold(p)
 	return true
 }
