@@ -1,6 +1,10 @@
 package jswrap
 
-import ticketing "github.com/ducnguyen96/ticketing-common"
+import (
+	"time"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
+)
 
 // Waiting returns how many publishes are held because nobody answers for their
 // subject.
@@ -15,3 +19,7 @@ func (c *Client) Waiting(subject ticketing.Subject) int {
 	}})
 	return <-n
 }
+
+// SetGiveBackGrace is for a test of the order, on a machine that may stand still
+// for as long. It is called before Receive.
+func (c *Client) SetGiveBackGrace(d time.Duration) { c.receivers.grace = d }

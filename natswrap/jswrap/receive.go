@@ -255,7 +255,7 @@ func (r *receiver) stop(drain context.Context, left []*item, cancel func()) {
 			r.giveBackLater(it.in.Sequence, it.reply)
 		}
 	}
-	r.awaitHeld(drain, giveBackGrace)
+	r.awaitHeld(drain, r.c.receivers.grace)
 	r.clearRequests(drain)
 	r.lastWords(r.stopWaiting())
 

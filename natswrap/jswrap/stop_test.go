@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
-	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 )
 
+// Protection: giveBackInOrder and clearRequests.
 func TestAStopHandsBackInOrder(t *testing.T) {
 	url := natsserver.Run(t).URL()
 	c := connect(t, config(url))
@@ -24,7 +23,9 @@ func TestAStopHandsBackInOrder(t *testing.T) {
 	s.AckWait = time.Minute // nothing comes again by itself
 	s.Window = 16
 	for handled := 0; handled < n; handled += 10 {
-		in := receive(t, connect(t, config(url)), s)
+		member := connect(t, config(url))
+		member.SetGiveBackGrace(patience)
+		in := receive(t, member, s)
 		for i := range 10 {
 			m := in.want(fmt.Sprint(handled + i))
 			in.settle(m, ticketing.Ack)
@@ -116,35 +117,22 @@ func TestAHandleThatBlocksIsToldWhenTheDrainTimeoutIsOver(t *testing.T) {
 	}
 }
 
-// Protection: awaitHeld in stop. It waits for a quarter of a second, which a
-// busy machine may need for the handler's fifty milliseconds: one of a few stops
-// has to be in order.
+// Protection: awaitHeld in stop.
 func TestAStopLetsHandlersHandBackFirst(t *testing.T) {
 	c := connect(t, config(natsserver.Run(t).URL()))
-	s := group
-	s.AckWait = time.Minute
-	s.Window = 8
-	var came []string
-	for range 5 {
-		if came = stopWhileOneIsHandled(t, c, s); slices.IsSorted(came) {
-			return
-		}
-	}
-	t.Errorf("the last stop handed back in the order %v", came)
-}
-
-// stopWhileOneIsHandled fills the window, stops while the first message is with
-// a handler that hands it back a moment later, and returns in which order all
-// come again.
-func stopWhileOneIsHandled(t *testing.T, c *jswrap.Client, s ticketing.Subscription) (came []string) {
-	for i := range s.Window {
+	c.SetGiveBackGrace(patience)
+	const n = 8
+	for i := range n {
 		mustSend(t, c, subject, fmt.Sprint(i))
 	}
+	s := group
+	s.AckWait = time.Minute
+	s.Window = n
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() {
 		result <- c.Receive(ctx, s, func(_ context.Context, in *ticketing.Inbound) {
-			until(t, "all have come", func() bool { return consumerInfo(t, c, s).NumAckPending == s.Window })
+			until(t, "all have come", func() bool { return consumerInfo(t, c, s).NumAckPending == n })
 			cancel() // so that the others are never handed over
 			time.AfterFunc(50*time.Millisecond, func() { _ = in.Settle(ticketing.Verdict{Kind: ticketing.Retry}) })
 		})
@@ -153,14 +141,7 @@ func stopWhileOneIsHandled(t *testing.T, c *jswrap.Client, s ticketing.Subscript
 		t.Fatal(err)
 	}
 	in := receive(t, c, s)
-	for range s.Window {
-		m := in.next()
-		came = append(came, string(m.Data))
-		in.settle(m, ticketing.Ack)
+	for i := range n {
+		in.settle(in.want(fmt.Sprint(i)), ticketing.Ack)
 	}
-	in.stop()
-	if err := in.wait(); err != nil {
-		t.Fatal(err)
-	}
-	return came
 }
