@@ -83,7 +83,8 @@ type receiver struct {
 	ready *queue[*item] // to be handed over
 	woken chan struct{} // has a token when the intake should be looked at
 
-	intake sync.Mutex // held while the intake is opened or closed
+	intake    sync.Mutex   // held while the intake is opened or closed
+	returning sync.RWMutex // read-held while a message is handed back
 
 	mu       sync.Mutex
 	window   window

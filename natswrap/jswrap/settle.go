@@ -62,6 +62,10 @@ func (it *item) SettleInbound(in *ticketing.Inbound, v ticketing.Verdict) error 
 	if v.Kind < ticketing.Ack || v.Kind > ticketing.Abandon {
 		v.Kind = ticketing.Abandon // it comes again, and nothing is lost
 	}
+	if v.Kind == ticketing.Retry {
+		r.returning.RLock()
+		defer r.returning.RUnlock()
+	}
 	if r.held.Take(in.Sequence) == nil {
 		return ticketing.ErrSettled
 	}
@@ -145,8 +149,10 @@ func (r *receiver) giveBackLater(seq uint64, reply string) {
 }
 
 // stopWaiting returns what has waited to be handed back; from now on it is
-// handed back at once.
+// handed back at once. What is held no more, and about to wait, is waited for.
 func (r *receiver) stopWaiting() []*returned {
+	r.returning.Lock()
+	defer r.returning.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := r.late
