@@ -14,16 +14,17 @@ type run struct {
 	sub  Subscription
 	opts *ListenerOptions
 
-	mu      sync.Mutex
-	lanes   lanes
-	workers int
-	lost    int // of them, to handlers that do not return
-	stopped bool
-	done    sync.WaitGroup // the workers
+	mu         sync.Mutex
+	lanes      lanes
+	workers    int
+	lost       int // of them, to handlers that do not return
+	stopped    bool
+	handedBack chan struct{}  // closed when stop has handed back what it had to
+	done       sync.WaitGroup // the workers
 }
 
 func newRun(s Subscription, opts *ListenerOptions) *run {
-	return &run{sub: s, opts: opts}
+	return &run{sub: s, opts: opts, handedBack: make(chan struct{})}
 }
 
 // job is a message on its way to its settlement.
@@ -212,13 +213,15 @@ func (r *run) setAside(ln *lane, d time.Duration) {
 }
 
 // stop hands back all that no handler has started. What a handler works on is
-// settled when it returns.
+// settled when it returns. Each call returns when that is done.
 func (r *run) stop() {
+	defer func() { <-r.handedBack }()
 	r.mu.Lock()
 	if r.stopped {
 		r.mu.Unlock()
 		return
 	}
+	defer close(r.handedBack)
 	r.stopped = true
 	var left handBack
 	r.lanes.drain(left.add)

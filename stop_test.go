@@ -94,6 +94,38 @@ func TestStopIsBoundedAlsoWhenAHandlerDoesNotHeedItsContext(t *testing.T) {
 	})
 }
 
+// slowSettler tells the broker at once, and then takes its time, as one that logs
+// may.
+type slowSettler struct {
+	*fakeBroker
+	done bool
+}
+
+func (s *slowSettler) SettleInbound(in *ticketing.Inbound, v ticketing.Verdict) error {
+	err := s.fakeBroker.SettleInbound(in, v)
+	time.Sleep(time.Second) // in a bubble
+	s.done = true
+	return err
+}
+
+// What runs after Listen has returned would meet a test that is over, or a log
+// that is closed. Protection: run.handedBack.
+func TestListenReturnsWhenAllThatItHandsBackIsSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error { return errScripted }, ticketing.ListenerOptions{})
+		s := &slowSettler{fakeBroker: l.broker}
+		in := l.broker.inbound(`{"id":"a"}`, 1)
+		in.Bind(s)
+		l.broker.feed <- in
+		synctest.Wait() // it is in backoff
+		l.stop()
+		if !s.done {
+			t.Error("Listen has returned before")
+		}
+		l.want(ticketing.Retry)
+	})
+}
+
 func TestListenReturnsWhyItCanNoLongerReceive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error { return nil }, ticketing.ListenerOptions{})
