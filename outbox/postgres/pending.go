@@ -80,5 +80,8 @@ func (r *reading) rows(rows *sql.Rows, err error) error {
 		r.left--
 		r.over = !r.yield(row, nil)
 	}
+	// A Scan into sql.RawBytes holds a lock until the next Next or Close, and Err
+	// takes it again: with the end of ctx in between each would wait for the other.
+	_ = rows.Close()
 	return rows.Err()
 }
