@@ -66,6 +66,25 @@ func TestThePrintedTokenIsTheOneThatWasMade(t *testing.T) {
 	}
 }
 
+func TestWithoutATokenTheLinesNameTheShellsVariable(t *testing.T) {
+	lines := demoLines("http://127.0.0.1:3000", "T1", "")
+	if len(lines) != 11 {
+		t.Errorf("%d lines, want all but the cookie's", len(lines))
+	}
+	variables := 0
+	for _, line := range lines {
+		if strings.Contains(line.does, "Cookie:") {
+			t.Errorf("a cookie without a token: %s", line.does)
+		}
+		if strings.Contains(line.does, `"Authorization: Bearer $TOKEN" `) {
+			variables++
+		}
+	}
+	if variables != 4 {
+		t.Errorf("%d lines name $TOKEN, want 4", variables)
+	}
+}
+
 // curl does what the curl of a shell does with such a line.
 func curl(t *testing.T, line string) (status, body string) {
 	t.Helper()

@@ -113,7 +113,7 @@ func TestCloseWhileTheNetworkIsBlackHoledIsBoundedByItsContext(t *testing.T) {
 	if err := c.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Close = %v, want the context's error", err)
 	}
-	if took := time.Since(start); took > 10*time.Second { // and not the minute that the handler has
+	if took := time.Since(start); took > 1500*time.Millisecond { // a second is for what is cut short
 		t.Errorf("Close took %v", took)
 	}
 	await(t, c.Closed(), "the end of it all")
