@@ -5,6 +5,9 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
+
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -16,6 +19,7 @@ func TestLeaves(t *testing.T) {
 	if os.Getenv(leak) == "" {
 		t.Skip("only for TestAGoroutineThatIsLeftFailsTheTests")
 	}
+	patience = 0
 	go func() { select {} }()
 }
 
@@ -36,5 +40,19 @@ func TestAGoroutineThatIsLeftFailsTheTests(t *testing.T) {
 		if tt.failed && !strings.Contains(string(out), "leaktest.TestLeaves") {
 			t.Errorf("the goroutine is not named in:\n%s", out)
 		}
+	}
+}
+
+func TestAGoroutineThatTakesItsTimeToEndIsNotLeft(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	end := make(chan struct{})
+	go func() { <-end }()
+	if goleak.Find(before) == nil {
+		t.Fatal("goleak does not see the goroutine")
+	}
+	// It ends when goleak has given up by itself.
+	time.AfterFunc(time.Second, func() { close(end) })
+	if err := Find(before); err != nil {
+		t.Error(err)
 	}
 }

@@ -18,7 +18,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"go.uber.org/goleak"
+
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 )
 
 // Variables that say where PostgreSQL is, and whether it has to be there.
@@ -36,7 +37,7 @@ var shared struct {
 
 // Main is a package's whole TestMain: it runs the tests, stops the shared
 // cluster, and fails when goroutines are left.
-func Main(m *testing.M) { goleak.VerifyTestMain(main{m}) }
+func Main(m *testing.M) { leaktest.Main(main{m}) }
 
 type main struct{ m *testing.M }
 
