@@ -108,12 +108,19 @@ func WithHeader(name, value string) PublishOption {
 // [ErrUnknown]. A ctx without a deadline is bounded by the sender's own
 // timeout.
 func (p *Publisher[E]) Publish(ctx context.Context, e E, opts ...PublishOption) error {
-	r := new(Receipt)
-	if err := p.encode(ctx, &r.msg, &e, opts); err != nil {
+	r := &publication[E]{event: e}
+	if err := p.encode(ctx, &r.msg, &r.event, opts); err != nil {
 		return err
 	}
 	p.sender.Send(ctx, &r.msg, r.complete)
 	return r.Wait(ctx)
+}
+
+// publication is a receipt with its event, which a codec makes escape, in one
+// allocation.
+type publication[E Event] struct {
+	Receipt
+	event E
 }
 
 // PublishAsync sends e without waiting for the broker: it may block for a
@@ -121,13 +128,13 @@ func (p *Publisher[E]) Publish(ctx context.Context, e E, opts ...PublishOption) 
 // so that the end of a request does not cancel its event. The [Receipt] tells
 // the outcome; a failure goes to [PublisherOptions].OnError in any case.
 func (p *Publisher[E]) PublishAsync(ctx context.Context, e E, opts ...PublishOption) *Receipt {
-	r := &Receipt{onError: p.onError}
-	if err := p.encode(ctx, &r.msg, &e, opts); err != nil {
+	r := &publication[E]{Receipt: Receipt{onError: p.onError}, event: e}
+	if err := p.encode(ctx, &r.msg, &r.event, opts); err != nil {
 		r.complete(err)
-		return r
+		return &r.Receipt
 	}
 	p.sender.Send(ctx, &r.msg, r.complete)
-	return r
+	return &r.Receipt
 }
 
 var (

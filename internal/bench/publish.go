@@ -31,14 +31,15 @@ func publishRows(b broker, size eventSize) []row {
 			})
 		}}
 	}
-	// Turns of a fraction of a second: long enough to be measured, short
-	// enough for the machine to be the same in the next one.
-	quick := 16000
+	// Turns of a third of a second or so: long enough that a pause of the
+	// machine does not decide one, short enough for the machine to be the same
+	// in the next one.
+	quick := 50000
 	if size == large {
-		quick = 5000
+		quick = 15000
 	}
 	return []row{
-		way("publish", 2000, oneByOne, func(p []pair) []metric {
+		way("publish", 3000, oneByOne, func(p []pair) []metric {
 			return []metric{timeRatio(p, b.publish), cpuRatio(p), moreAllocs(p, b.allocs)}
 		}),
 		way("publish64", quick/2, atOnce, func(p []pair) []metric {
