@@ -53,9 +53,12 @@ type delivery struct {
 
 var _ ticketing.Retainer = (*delivery)(nil)
 
-// RetainInbound passes the question on.
+// RetainInbound passes the question on. Without an error the message itself was
+// not tried: it stands behind one that was, and there may be a window of them.
 func (d *delivery) RetainInbound(_ *ticketing.Inbound, v ticketing.Verdict) bool {
-	d.write(slog.LevelWarn, "event not handled", v, slog.Duration("retry_after", v.After))
+	if v.Err != nil {
+		d.write(slog.LevelWarn, "event not handled", v, slog.Duration("retry_after", v.After))
+	}
 	return d.next.Retain(v)
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -242,6 +243,52 @@ func TestABrokerIsAskedBeforeAMessageIsKept(t *testing.T) {
 		time.Sleep(2 * time.Hour) // in a bubble: there is no second attempt
 		stop()
 		log.want(t, delivered("WARN", "event not handled", 3, "retry_after", 3.6e12, "error", "retry after 1h0m0s: scripted failure"))
+	})
+}
+
+// agreeing is a broker that keeps what it is asked to keep, and counts.
+type agreeing struct {
+	natstest.Recorder
+	asked chan ticketing.Verdict
+}
+
+func (a *agreeing) Receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
+	for i := range 2 {
+		in := &ticketing.Inbound{Sequence: uint64(i + 1), Attempt: 1}
+		in.Subject, in.ID, in.Data = s.Subject, fmt.Sprint("event-", i+1), []byte(`{"id":"d-1"}`)
+		in.Bind(a)
+		handle(ctx, in)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (a *agreeing) RetainInbound(_ *ticketing.Inbound, v ticketing.Verdict) bool {
+	a.asked <- v
+	return true
+}
+
+func (a *agreeing) SettleInbound(*ticketing.Inbound, ticketing.Verdict) error { return nil }
+
+func TestWhatStandsBehindAnEventThatFailedHasNoLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		broker := agreeing{asked: make(chan ticketing.Verdict, 2)}
+		ctx, cancel := context.WithCancel(t.Context())
+		listener := ticketing.NewListener(slogwrap.NewBroker(&broker, &slogwrap.Options{Logger: log.logger()}), "accounts",
+			func(context.Context, *ticketing.Delivery[deposit]) error { return errScripted },
+			&ticketing.ListenerOptions{Logger: quiet, MinBackoff: time.Hour, MaxBackoff: time.Hour})
+		done := make(chan error)
+		go func() { done <- listener.Listen(ctx) }()
+		synctest.Wait()
+		if n := len(broker.asked); n != 2 {
+			t.Errorf("the broker was asked %d times, want for both events", n)
+		}
+		log.want(t, delivered("WARN", "event not handled", 1, "retry_after", "*", "error", "scripted failure"))
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
