@@ -49,6 +49,10 @@ var (
 	ErrNotConnected = errors.New("not connected")
 	// ErrClosed: the connection was closed for good. With [ErrNotSent].
 	ErrClosed = errors.New("connection closed")
+	// ErrTransaction: the transaction that the event was to be a part of does
+	// not take it, because of an error of the database. It is to be rolled back,
+	// and begun anew. With [ErrNotSent].
+	ErrTransaction = errors.New("transaction failed")
 )
 
 // Errors of a declaration: what was asked for cannot be.

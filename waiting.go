@@ -29,7 +29,8 @@ const (
 
 // reasonToWait tells a handler's error that says nothing about the event. A
 // publish that its ctx ended while there was a connection is no such error: it
-// is the handler that takes too long.
+// is the handler that takes too long. Neither is an error of the handler's own
+// database, whatever statement it comes from.
 func reasonToWait(err error) waitReason {
 	var w *waitError
 	var v *versionError
@@ -39,6 +40,8 @@ func reasonToWait(err error) waitReason {
 	case errors.Is(err, ErrBusy):
 		return notStored
 	case !errors.Is(err, ErrNotSent):
+		return failed
+	case errors.Is(err, ErrTransaction):
 		return failed
 	case errors.Is(err, ErrNotConnected):
 		return notStored

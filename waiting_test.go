@@ -42,6 +42,7 @@ func TestAHandlerThatCannotPublishWaitsForTheBrokerHoweverLong(t *testing.T) {
 		"waited for the connection for too long": {ticketing.OutcomeNotSent, fmt.Errorf("%w: %w", ticketing.ErrNotConnected, context.DeadlineExceeded)},
 		"nobody answers for the stream":          {ticketing.OutcomeNotSent, errScripted},
 		"the stream is full":                     {ticketing.OutcomeBusy, errScripted},
+		"the window is full":                     {ticketing.OutcomeBusy, context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -87,6 +88,7 @@ func TestAHandlerThatCannotPublishForAnotherReasonHasFailed(t *testing.T) {
 		"rejected":                ticketing.NewPublishError(ticketing.OutcomeRejected, new(ticketing.Message), ticketing.ErrNoStream),
 		"its own deadline":        notSent(context.DeadlineExceeded),
 		"its ctx":                 notSent(context.Canceled),
+		"its transaction":         notSent(fmt.Errorf("%w: %w", ticketing.ErrTransaction, errScripted)),
 		"marked as permanent":     ticketing.Permanent(notSent(ticketing.ErrNotConnected)),
 		"not connected, not NATS": errors.New("not connected"),
 	} {
