@@ -165,6 +165,9 @@ type waitError struct{ err error }
 func (e *waitError) Error() string { return "wait: " + e.err.Error() }
 func (e *waitError) Unwrap() error { return e.err }
 
+// ErrorType is error.type in the spans and metrics of package otelwrap.
+func (e *waitError) ErrorType() string { return "wait" }
+
 // PanicError is what a handler's panic becomes: a failed attempt.
 type PanicError struct {
 	Value any    // what was passed to panic; nil for runtime.Goexit

@@ -52,4 +52,7 @@ func (e *versionError) Error() string {
 // early reports whether others have to come first.
 func (e *versionError) early() bool { return e.incoming > e.stored }
 
+// ErrorType is error.type in the spans and metrics of package otelwrap.
+func (e *versionError) ErrorType() string { return "early" }
+
 func (e *versionError) Is(target error) bool { return target == ErrApplied && !e.early() }

@@ -63,8 +63,10 @@
 // not_connected, closed, canceled or deadline_exceeded, where one of them is the
 // reason, or else the outcome: not_sent, rejected, busy or unknown. Of an
 // attempt it is panic, canceled, deadline_exceeded, one of those of a publish
-// where the handler returned its error, or else what the error's method
-// ErrorType returns, or the name of its Go type. Of a settlement that the broker
+// where the handler returned its error, early or wait where the event waits
+// (ticketing.NextVersion, ticketing.Wait) and nothing has failed, or else what the
+// error's method ErrorType returns, or the name of its Go type. An event that has
+// taken effect before (ticketing.ErrApplied) is a success. Of a settlement that the broker
 // could not be told it is settled, where the message was given back meanwhile,
 // or _OTHER.
 package otelwrap

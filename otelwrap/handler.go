@@ -2,6 +2,7 @@ package otelwrap
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -82,7 +83,7 @@ func (a *attempt) end(err *error) {
 	switch {
 	case !a.returned:
 		kind, text = "panic", "the handler panicked"
-	case *err != nil:
+	case *err != nil && !errors.Is(*err, ticketing.ErrApplied): // which is acknowledged
 		kind, text = handlerError(*err), textOf(*err)
 	}
 	if kind == "" {

@@ -184,6 +184,39 @@ func TestAnAttemptThatFailsSaysHow(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoFailureOfTheEventIsToldApart(t *testing.T) {
+	for name, test := range map[string]struct {
+		err       error
+		acked     bool
+		errorType string
+	}{
+		"it has taken effect before": {fmt.Errorf("credit: %w", ticketing.NextVersion(3, 3)), true, ""},
+		"it comes early":             {fmt.Errorf("credit: %w", ticketing.NextVersion(3, 5)), false, "early"},
+		"it waits":                   {ticketing.Wait(errScripted), false, "wait"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := observe(t, otelwrap.Options{})
+			broker := listened(t, o, func(context.Context, *ticketing.Delivery[deposit]) error { return test.err }, ticketing.ListenerOptions{})
+			res := natstest.Deliver(t, broker, deposit{ID: "d-1"}, natstest.WithID("event-1"))
+			if res.Acked() != test.acked || res.Retried() == test.acked {
+				t.Fatal(res)
+			}
+			p := o.one(processSpan)
+			if failed := p.Status.Code == codes.Error; failed == test.acked {
+				t.Errorf("status %+v", p.Status)
+			}
+			want := processAttrs
+			if test.errorType != "" {
+				want = with(processAttrs, "error.type", test.errorType)
+			}
+			wantAttrs(t, "process", p.Attributes, want)
+			if c := o.counts("messaging.process.duration", "error.type")[test.errorType]; c.n != 1 {
+				t.Errorf("process.duration: %+v", c)
+			}
+		})
+	}
+}
+
 func TestEachAttemptIsASpanAndTheSettlementFollowsTheLast(t *testing.T) {
 	o := observe(t, otelwrap.Options{})
 	broker := listened(t, o, func(_ context.Context, d *ticketing.Delivery[deposit]) error {
