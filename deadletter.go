@@ -152,9 +152,7 @@ func (r *run) tellDead(j *job, stored Subject) {
 	}
 }
 
-// deadLetter is the message that stands for j among the dead. Its dedupe id
-// differs from the event's: a stream that stores both would take the dead
-// letter for a duplicate.
+// deadLetter is the message that stands for j among the dead.
 func (r *run) deadLetter(j *job) *Message {
 	header := make(map[string][]string, len(j.in.Header)+6)
 	id, cut := j.in.ID, j.deadCut
@@ -181,13 +179,23 @@ func (r *run) deadLetter(j *job) *Message {
 	}
 	return &Message{
 		ID:       id,
-		DedupeID: deadDedupeID(id, j.in.Header, r.sub.Group),
+		DedupeID: deadDedupeID(id, r.sub, j.in.Sequence),
 		Key:      j.in.Key,
 		Subject:  DeadLetterSubject(r.sub.Group, r.sub.Subject),
 		Time:     time.Now(),
 		Header:   header,
 		Data:     j.in.Data[:len(j.in.Data)-cut.bytes],
 	}
+}
+
+// deadDedupeID is what the broker tells the dead letter of a message by: the
+// same at each of its deliveries, and another for every other message. The
+// event's id alone would not do, nor with the group. A stream that stores both
+// would take the dead letter for a copy of the event; two events may have one id,
+// on different subjects or from different sources; and a replay that fails has
+// its event's. What is taken for a copy is nowhere.
+func deadDedupeID(id string, s Subscription, sequence uint64) string {
+	return id + "/dead/" + s.Group + "/" + string(s.Subject) + "/" + strconv.FormatUint(sequence, 10)
 }
 
 // maxDeadID bounds the id of an event that had none of ours.

@@ -31,7 +31,7 @@ func TestAfterTheLastAttemptTheEventIsADeadLetter(t *testing.T) {
 		if m.Subject != "dead.group.note:taken" || letter.Subject != m.Subject {
 			t.Errorf("dead letter on %q", m.Subject)
 		}
-		if m.ID != in.ID || m.DedupeID != in.ID+"/dead/group" || !bytes.Equal(m.Data, in.Data) {
+		if m.ID != in.ID || m.DedupeID != in.ID+"/dead/group/note:taken/1" || !bytes.Equal(m.Data, in.Data) {
 			t.Errorf("dead letter %+v is not the event with a dedupe id of its own", m)
 		}
 		for name, want := range map[string]string{

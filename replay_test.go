@@ -28,6 +28,19 @@ func TestAReplayIsHandledByTheGroupThatFailedAndSkippedByTheOthers(t *testing.T)
 	})
 }
 
+// Anyone may write such a header.
+func TestAHeaderOfAReplayThatIsNoneKeepsNothingInTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error { return nil }, ticketing.ListenerOptions{})
+		l.broker.sendErr = func(m *ticketing.Message) error { return m.Validate() }
+		in := l.broker.inbound(`garbage`, 1)
+		in.Header[ticketing.HeaderReplayOf] = []string{"x\x01"}
+		l.broker.feed <- in
+		l.want(ticketing.Drop)
+		l.stop()
+	})
+}
+
 // A broker that deduplicates takes a dead letter with the last one's id for
 // stored, and the event would be nowhere.
 func TestTheDeadLetterOfAReplayHasADedupeIDOfItsOwn(t *testing.T) {
@@ -35,13 +48,18 @@ func TestTheDeadLetterOfAReplayHasADedupeIDOfItsOwn(t *testing.T) {
 		l := listen(t, func(context.Context, *ticketing.Delivery[note]) error {
 			return ticketing.Permanent(errScripted)
 		}, ticketing.ListenerOptions{})
-		in := l.broker.inbound(`{"id":"a"}`, 1)
-		in.Header[ticketing.HeaderReplayGroup] = []string{"group"}
-		in.Header[ticketing.HeaderReplayOf] = []string{"17"}
-		l.broker.feed <- in
+		first := l.broker.inbound(`{"id":"a"}`, 1)
+		l.broker.feed <- first
 		l.want(ticketing.Drop)
-		if m := <-l.broker.sent; m.ID != in.ID || m.DedupeID != in.ID+"/replay/17/dead/group" {
-			t.Errorf("dead letter %q with dedupe id %q", m.ID, m.DedupeID)
+		replay := l.broker.inbound(`{"id":"a"}`, 1)
+		replay.ID = first.ID
+		replay.Header[ticketing.HeaderReplayGroup] = []string{"group"}
+		replay.Header[ticketing.HeaderReplayOf] = []string{"17"}
+		l.broker.feed <- replay
+		l.want(ticketing.Drop)
+		one, two := <-l.broker.sent, <-l.broker.sent
+		if one.ID != two.ID || one.DedupeID == two.DedupeID {
+			t.Errorf("dead letters %q and %q with dedupe ids %q and %q", one.ID, two.ID, one.DedupeID, two.DedupeID)
 		}
 		l.stop()
 	})
