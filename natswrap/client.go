@@ -163,8 +163,9 @@ func (c *Client) OnClose(f func(error)) {
 	f(c.backend.Err())
 }
 
-// Conn returns the NATS connection, for what this module does not do. Closing
-// it closes the Client.
+// Conn returns the NATS connection, for what this module does not do. It is not
+// yours to close: on JetStream that closes the Client. On NATS Streaming it is
+// of the current session, as [Client.Stan], and the Client makes another one.
 func (c *Client) Conn() *nats.Conn { return c.backend.Conn() }
 
 // JetStream returns the JetStream client behind c, and false on another

@@ -106,8 +106,9 @@ type Config struct {
 	// a time; the next ones wait for a place. Default: the backend's.
 	MaxPending int
 	// WaitForConnection makes [Connect] wait for a broker that is not there
-	// yet, and a publish for one that is away, each within its ctx. Otherwise
-	// they fail at once, the publish with [ticketing.ErrNotConnected].
+	// yet, also behind NATS servers that are, and a publish for one that is
+	// away, each within its ctx. Otherwise they fail at once, the publish with
+	// [ticketing.ErrNotConnected].
 	WaitForConnection bool
 	// ShutdownTimeout bounds what [Run] does after its context ended. Default
 	// 25 s, since Kubernetes kills after 30.

@@ -8,10 +8,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/stan.go"
+
+	ticketing "github.com/ducnguyen96/ticketing-common"
 )
 
 // The pauses between attempts to reach a broker that is not there yet.
@@ -42,9 +46,13 @@ func dialLate(ctx context.Context, cfg Config, dial connector) (backend, error) 
 	}
 }
 
-// unreachable reports whether err, of a first connect, says that nobody
-// answered. Everything else is wrong with the configuration, or with the
-// account, and is so the next time.
+// unreachable reports whether err, of a first connect, says that the broker is
+// not there: nobody answered, what answered is no broker yet, or the connection
+// was lost on the way. Everything else is wrong with the configuration, or with
+// the account, and is so the next time.
+//
+// NATS without JetStream counts as a server that has not come so far: the two
+// look the same from here.
 func unreachable(err error) bool {
 	if errors.Is(err, nats.ErrAuthorization) { // of several servers one may be down as well
 		return false
@@ -54,6 +62,18 @@ func unreachable(err error) bool {
 		return op.Op != "remote error" // what the peer has against our TLS
 	}
 	var dns *net.DNSError
-	return errors.As(err, &dns) || errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) ||
-		errors.Is(err, stan.ErrConnectReqTimeout) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)
+	return errors.As(err, &dns) || slices.ContainsFunc(notThere, func(target error) bool { return errors.Is(err, target) })
 }
+
+// notThere are the errors of a broker that may come, or come back.
+var notThere = []error{
+	nats.ErrNoServers, nats.ErrTimeout, os.ErrDeadlineExceeded, io.EOF,
+	// The connection was made, and lost before the broker was reached.
+	ticketing.ErrNotConnected, nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrConnectionClosed,
+	// It holds, and the broker behind it does not answer, or says that it is not ready.
+	stan.ErrConnectReqTimeout, nats.ErrNoResponders, jetstream.ErrJetStreamNotEnabled, errNoMetaLeader,
+}
+
+// errNoMetaLeader is what a cluster answers that has not elected the leader of
+// its JetStream yet.
+var errNoMetaLeader error = &jetstream.APIError{ErrorCode: 10008}

@@ -1,6 +1,7 @@
 package stanwrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/natsconn"
 )
 
 // Reading a channel without a durable. The server does not tell how many
@@ -74,9 +76,12 @@ func (c *Client) read(ctx context.Context, channel ticketing.Subject, from, to u
 	}
 }
 
-// browsing is a subscription that has no durable position.
+// browsing is a subscription that has no durable position. It ends with the
+// connection: on the next one the server goes on behind what was under way on
+// the last, and gives that again after the ack wait only.
 type browsing struct {
 	c    *Client
+	link *natsconn.LinkState // that it was made on
 	sess *session
 	sub  stan.Subscription
 	msgs chan *stan.Msg
@@ -93,9 +98,10 @@ func (c *Client) browse(ctx context.Context, channel ticketing.Subject, from sta
 	}
 	c.receives.Add(1) // a shutdown waits for it
 	c.mu.Unlock()
-	b := &browsing{c: c, sess: c.session(), msgs: make(chan *stan.Msg), quit: make(chan struct{})}
+	// The link first: a session that follows has another one.
+	b := &browsing{c: c, link: c.link.Load(), sess: c.session(), msgs: make(chan *stan.Msg), quit: make(chan struct{})}
 	subscribed := make(chan error, 1)
-	if !c.link.Load().Up {
+	if !b.link.Up {
 		c.receives.Done()
 		return nil, c.unusable()
 	}
@@ -110,7 +116,7 @@ func (c *Client) browse(ctx context.Context, channel ticketing.Subject, from sta
 	}
 	c.aside.Go(func() { // it may succeed later
 		if err := <-subscribed; err == nil {
-			_ = b.sub.Close()
+			c.leave(b.sess, b.sub, func() {})
 		}
 	})
 	close(b.quit)
@@ -121,18 +127,39 @@ func (c *Client) browse(ctx context.Context, channel ticketing.Subject, from sta
 func (b *browsing) await(ctx context.Context, subscribed chan error) error {
 	select {
 	case err := <-subscribed:
-		if err != nil {
-			subscribed <- err // for the one who waits for it later
-			return b.c.joinFailed(b.sess, err)
+		cut := b.cut()
+		if err == nil && cut == nil {
+			return nil
 		}
-		return nil
+		subscribed <- err // for the one who waits for it later
+		if err != nil {
+			err = b.c.joinFailed(b.sess, err)
+		}
+		return cmp.Or(cut, err)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-b.c.stopping.Done():
+	case <-b.link.Changed:
+	}
+	return b.cut()
+}
+
+// cut is why nothing more can be told of the channel, or nil.
+func (b *browsing) cut() error {
+	select {
+	case <-b.link.Changed:
+	default:
+		if b.c.stopping.Err() == nil {
+			return nil
+		}
+	}
+	switch {
+	case b.c.stopping.Err() != nil:
 		return b.c.unusable()
-	case <-b.sess.lost:
+	case !b.sess.alive():
 		return errSessionLost
 	}
+	return errDisconnected
 }
 
 // deliver is stan.go's callback. The next message comes when this one was
@@ -151,23 +178,21 @@ func (b *browsing) next(ctx context.Context, patience time.Duration) (*stan.Msg,
 	defer timer.Stop()
 	select {
 	case m := <-b.msgs:
-		return m, nil
+		return m, b.cut() // it may have come on the next connection
 	case <-timer.C:
-		return nil, errStalled
+		return nil, cmp.Or(b.cut(), errStalled)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-b.c.stopping.Done():
-		return nil, b.c.unusable()
-	case <-b.sess.lost:
-		return nil, errSessionLost
+	case <-b.link.Changed:
 	}
+	return nil, b.cut()
 }
 
-// close ends the subscription. It waits for the server within its patience.
+// close ends the subscription. It does not wait for the server: stan.go knows
+// no context, and a shutdown that closes the session closes this with it.
 func (b *browsing) close() {
 	defer b.c.receives.Done()
 	close(b.quit)
-	if b.sess.alive() {
-		_ = b.sub.Close()
-	}
+	b.c.aside.Go(func() { b.c.leave(b.sess, b.sub, func() {}) })
 }

@@ -50,6 +50,7 @@ type Client struct {
 	receives sync.WaitGroup
 	aside    sync.WaitGroup // goroutines that outlive the call that started them
 
+	bounded      atomic.Bool // by the ctx of the first Close
 	shutdownOnce sync.Once
 	closeErr     error         // of the shutdown; to be read once finished is closed
 	finished     chan struct{} // closed when the shutdown is complete

@@ -16,19 +16,30 @@ import (
 // Close returns nil once all of that is done. When ctx ends first nothing more
 // is waited for, and Close returns ctx's error; what was outstanding is then
 // of unknown outcome. A client that has no session at the moment does not wait
-// for one. It may be called several times, from anywhere.
+// for one. It may be called several times, from anywhere: later calls wait for
+// the first one, within their own ctx, and cut nothing short.
 func (c *Client) Close(ctx context.Context) error {
+	select {
+	case <-c.finished: // also where ctx has ended
+		return c.closeErr
+	default:
+	}
+	first := !c.bounded.Swap(true)
 	c.startShutdown()
-	stop := context.AfterFunc(ctx, func() { c.cut(context.Cause(ctx)) })
-	defer stop()
 	select {
 	case <-c.finished:
 		return c.closeErr
 	case <-ctx.Done():
+		if !first {
+			return fmt.Errorf("stanwrap: close has not ended yet: %w", context.Cause(ctx))
+		}
+		c.cut(context.Cause(ctx))
 		return fmt.Errorf("stanwrap: close cut short: %w", context.Cause(ctx))
 	}
 }
 
+// startShutdown is not for Close alone: a client that cannot have a session
+// shuts down by itself, and the first Close bounds that.
 func (c *Client) startShutdown() { c.shutdownOnce.Do(func() { go c.shutdown() }) }
 
 // shutdown is what Close and the end for want of a session have in common. It

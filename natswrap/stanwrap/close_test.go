@@ -93,6 +93,64 @@ func TestCloseIsBoundedByItsContext(t *testing.T) {
 	}
 }
 
+// A handler that closes the client while Run does so: what Run waits for is not
+// the handler's to cut.
+func TestALaterCloseGivesUpByItselfAndCutsNothingShort(t *testing.T) {
+	c := connect(t, stanserver.Run(t).URL(), nil)
+	in := receive(t, c, subscription())
+	send(t, c, "one")
+	m := in.want("one")
+	handling := <-in.ctxs
+	first := closing(t.Context(), c)
+	until(t, "closing", func() bool { return !c.Healthy() })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	is(t, c.Close(ctx), context.DeadlineExceeded)
+	select {
+	case <-handling.Done():
+		t.Error("the second Close ended the handler's context")
+	case err := <-first:
+		t.Errorf("the first Close returned (%v) with the second", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	reply := message("reply")
+	reply.Subject = "ticket:updated"
+	if err := await(t, start(t.Context(), c, reply)); err != nil {
+		t.Errorf("a handler's publish = %v, want nil", err)
+	}
+	in.ack(m)
+	if err := await(t, first); err != nil {
+		t.Errorf("the first Close = %v, want nil", err)
+	}
+	for range 100 { // two ways out, and no luck in which is taken
+		if err := c.Close(ctx); err != nil {
+			t.Fatalf("Close of a client that is closed = %v, want nil", err)
+		}
+	}
+}
+
+// The end for want of a session is nobody's Close: the first one still bounds it.
+func TestTheFirstCloseBoundsAShutdownThatHasBegunByItself(t *testing.T) {
+	s := stanserver.Run(t)
+	p := netfault.Run(t, s.URL())
+	c := connect(t, p.URL(), func(c *stanwrap.Config) {
+		quickPings(c)
+		c.ClientIDWait = time.Millisecond
+	})
+	in := receive(t, c, subscription())
+	send(t, c, "one")
+	in.want("one") // and does not settle it
+	p.Cut()
+	until(t, "the session is lost", func() bool { return !c.Healthy() })
+	connect(t, s.URL(), nil)
+	p.Heal()
+	until(t, "the client shuts down", func() bool { return c.Err() != nil })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	is(t, c.Close(ctx), context.DeadlineExceeded)
+	is(t, in.wait(), ticketing.ErrClosed) // and not after its drain timeout
+}
+
 func TestAHandlerThatDoesNotSettleBoundsCloseByTheDrainTimeout(t *testing.T) {
 	c := connect(t, stanserver.Run(t).URL(), nil)
 	sub := subscription()

@@ -41,7 +41,10 @@ type Config struct {
 	MaxPending int
 	// WaitForConnection makes Send wait, within its ctx, while there is no
 	// connection or no session, instead of failing at once with
-	// [ticketing.ErrNotConnected].
+	// [ticketing.ErrNotConnected]. What was sent already and is still in the
+	// queue waits for the AckTimeout. What the connection was given is not
+	// sent again: it is of unknown outcome, or not sent where the server says
+	// that it does not know the session.
 	WaitForConnection bool
 	// PingInterval is the time between two pings of the streaming server, in
 	// whole seconds, at least one. Default 3 s.

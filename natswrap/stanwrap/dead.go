@@ -27,7 +27,8 @@ func (c *Client) DeadLetters(subjects []ticketing.Subject) deadletter.Store {
 }
 
 // List implements [deadletter.Store]. Each channel is read twice: first for
-// what became of the letters.
+// what became of the letters. It ends with [ticketing.ErrNotConnected] when the
+// connection is lost meanwhile, and so do the other methods.
 func (d deadLetters) List(ctx context.Context, f deadletter.Filter) iter.Seq2[*deadletter.Letter, error] {
 	return func(yield func(*deadletter.Letter, error) bool) {
 		err := f.Validate()

@@ -10,6 +10,7 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/deadletter"
+	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
@@ -257,4 +258,72 @@ func TestReadingDeadLettersWithoutAConnectionFailsAtOnce(t *testing.T) {
 	until(t, "the client has noticed", func() bool { return !c.Healthy() })
 	_, err := c.DeadLetters(nil).Get(t.Context(), ref(1))
 	is(t, err, ticketing.ErrNotConnected)
+}
+
+// What was under way on the lost connection comes again after the ack wait only,
+// and behind what the server sends next: a list that went on would skip it.
+func TestAListWhoseConnectionIsLostSaysSo(t *testing.T) {
+	srv := stanserver.Run(t)
+	p := netfault.Run(t, srv.URL())
+	c := connect(t, p.URL(), nil)
+	sendLetters(t, c, "a", "b", "c")
+	s := c.DeadLetters(nil)
+	f := deadletter.Filter{Group: "group", Subject: subject}
+	var last error
+	n := 0
+	for _, err := range s.List(t.Context(), f) {
+		last = err
+		if n++; n == 1 {
+			p.Break()
+			until(t, "reconnected", func() bool { return c.Conn().Stats().Reconnects > 0 && c.Healthy() })
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d came, want one letter and an error", n)
+	}
+	is(t, last, ticketing.ErrNotConnected)
+	if got, _ := letters(t, s, f); got != "abc" {
+		t.Errorf("the next list has %q, want all", got)
+	}
+}
+
+// Whether there is a letter at all cannot be told while nothing comes through.
+func TestAChannelIsNotEmptyBecauseTheConnectionWasLost(t *testing.T) {
+	srv := stanserver.Run(t)
+	p := netfault.Run(t, srv.URL())
+	c := connect(t, p.URL(), nil)
+	got := make(chan error, 1)
+	before := c.Conn().NumSubscriptions()
+	go func() {
+		_, err := c.DeadLetters(nil).Get(t.Context(), ref(1))
+		got <- err
+	}()
+	until(t, "the channel is read", func() bool { return c.Conn().NumSubscriptions() > before })
+	p.Break()
+	err := await(t, got)
+	is(t, err, ticketing.ErrNotConnected)
+	if errors.Is(err, deadletter.ErrNotFound) {
+		t.Errorf("%v says that there is no such letter", err)
+	}
+}
+
+// Without the goroutine in close it would wait for the server's answer.
+func TestReadingDeadLettersEndsWithItsContextWhereTheServerIsSilent(t *testing.T) {
+	srv := stanserver.Run(t)
+	p := netfault.Run(t, srv.URL())
+	c := connect(t, p.URL(), nil)
+	sendLetters(t, c, "a", "b")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var begin time.Time
+	for range c.DeadLetters(nil).List(ctx, deadletter.Filter{Group: "group", Subject: subject}) {
+		p.BlackHole(netfault.Both)
+		begin = time.Now()
+		cancel()
+	}
+	if d := time.Since(begin); d > 2*time.Second {
+		t.Errorf("it took %v to end", d)
+	}
+	p.Heal()
+	send(t, c, "after")
 }

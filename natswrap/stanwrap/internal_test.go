@@ -66,6 +66,23 @@ func TestAttemptsAreCountedFromOneOnEveryServer(t *testing.T) {
 	}
 }
 
+// Otherwise Receive would fail while the pings still wait for the same server.
+func TestASubscriptionIsAskedForAsLongAsThePingsWait(t *testing.T) {
+	for _, test := range []struct {
+		interval time.Duration
+		maxOut   int
+		want     time.Duration
+	}{
+		{DefaultPingInterval, DefaultPingMaxOut, minSubscribePatience},
+		{time.Second, 2, minSubscribePatience},
+		{9500 * time.Millisecond, 3, 40 * time.Second},
+	} {
+		if got := (Config{PingInterval: test.interval, PingMaxOut: test.maxOut}).subscribePatience(); got != test.want {
+			t.Errorf("with %d pings, %v apart: %v, want %v", test.maxOut, test.interval, got, test.want)
+		}
+	}
+}
+
 // fakeStan is a connection whose PublishAsync does what the test says.
 type fakeStan struct {
 	stan.Conn
@@ -242,38 +259,6 @@ func TestAPermissionThatIsMissingFailsItsOwnChannelAlone(t *testing.T) {
 		t.Errorf("outcome %v, want rejected for the permission", err)
 	}
 	acked("guid", stan.ErrTimeout)
-}
-
-func TestWhatIsDoneIsRememberedForAWindow(t *testing.T) {
-	a := newAcks(3)
-	msg := func(seq uint64, timestamp int64) *stan.Msg {
-		m := new(stan.Msg)
-		m.Sequence, m.Timestamp = seq, timestamp
-		return m
-	}
-	settle := func(m *stan.Msg, acked bool) {
-		d := &delivery{key: identityOf(m), acked: acked}
-		d.msg.Store(m)
-		a.remember([]*delivery{d})
-	}
-	settle(msg(1, 10), false)
-	for seq := uint64(2); seq <= 6; seq++ {
-		settle(msg(seq, 10), true)
-	}
-	for seq, want := range map[uint64]bool{1: true, 2: false, 3: false, 4: true, 5: true, 6: true, 7: false} {
-		if got := a.done(msg(seq, 10)); got != want {
-			t.Errorf("message %d is done: %v, want %v", seq, got, want)
-		}
-	}
-	if a.done(msg(1, 11)) || a.done(msg(6, 11)) {
-		t.Error("a message of another timestamp is taken for one that is done")
-	}
-	again := msg(1, 10)
-	again.Redelivered = true
-	settle(again, true)
-	if n := len(a.allUnsent()); n != 0 {
-		t.Errorf("%d acknowledgements are still to be sent", n)
-	}
 }
 
 // The first message may come before the subscriber knows that it has

@@ -47,8 +47,7 @@ func (c *Client) join(ctx context.Context, in *intake, sess *session) (*membersh
 		case done <- result{sub, err}:
 		case <-gone:
 			if err == nil {
-				mem.sub = sub
-				mem.leave(func() {})
+				c.leave(sess, sub, func() {})
 			}
 		}
 	})
@@ -94,7 +93,7 @@ func (mem *membership) deliver(m *stan.Msg) {
 func (mem *membership) close() {
 	c := mem.in.c
 	tried := make(chan struct{})
-	c.aside.Go(func() { mem.leave(func() { close(tried) }) })
+	c.aside.Go(func() { c.leave(mem.sess, mem.sub, func() { close(tried) }) })
 	select {
 	case <-tried:
 	case <-c.hurry.Done():
@@ -102,16 +101,15 @@ func (mem *membership) close() {
 	}
 }
 
-// leave closes the subscription, and goes on trying as long as the session
+// leave closes a subscription, and goes on trying as long as its session
 // lasts: the server would take a subscription that it still knows for a member
 // of the group, and give it messages. tried is called after the first try.
-func (mem *membership) leave(tried func()) {
-	c := mem.in.c
+func (c *Client) leave(sess *session, sub stan.Subscription, tried func()) {
 	for {
 		link := c.link.Load()
 		if link.Up {
-			err := mem.sub.Close()
-			if err == nil || !mem.sess.alive() || errors.Is(err, stan.ErrBadSubscription) {
+			err := sub.Close()
+			if err == nil || !sess.alive() || errors.Is(err, stan.ErrBadSubscription) {
 				tried()
 				return
 			}
@@ -122,7 +120,7 @@ func (mem *membership) leave(tried func()) {
 		select {
 		case <-link.Changed:
 		case <-time.After(requestTimeout):
-		case <-mem.sess.lost:
+		case <-sess.lost:
 			return
 		}
 	}

@@ -19,6 +19,11 @@ func unknown(m *ticketing.Message, err error) error {
 	return ticketing.NewPublishError(ticketing.OutcomeUnknown, m, err)
 }
 
+// busy is for what found no place in the window.
+func busy(m *ticketing.Message, err error) error {
+	return ticketing.NewPublishError(ticketing.OutcomeBusy, m, err)
+}
+
 // rejected is for what is the event's own fault.
 func rejected(m *ticketing.Message, err error) error {
 	return ticketing.NewPublishError(ticketing.OutcomeRejected, m, fmt.Errorf("%w: %w", ticketing.ErrInvalidEvent, err))

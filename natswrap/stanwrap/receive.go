@@ -77,7 +77,7 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, durable 
 
 	in := newIntake(ctx, c, s, durable, handle)
 	defer in.cancel()
-	c.aside.Go(func() { in.acks.run(in.ack, in.release) })
+	c.aside.Go(func() { in.acks.run(c.link.Load, in.ack, in.release) })
 	defer in.acks.stop()
 	for {
 		mem, err := c.subscribe(ctx, in)
@@ -101,13 +101,20 @@ func (c *Client) receive(ctx context.Context, s ticketing.Subscription, durable 
 	}
 }
 
-// A streaming server that does not answer is asked again for as long as its
-// pings take to tell whether it is gone. One that cannot make a subscription
-// that it had made before gets the same time.
+// The least time for which a streaming server that does not answer is asked
+// again, and the pause between two tries.
 const (
-	subscribePatience = 15 * time.Second
-	subscribePause    = 500 * time.Millisecond
+	minSubscribePatience = 15 * time.Second
+	subscribePause       = 500 * time.Millisecond
 )
+
+// subscribePatience is for how long a streaming server that does not answer is
+// asked again: at least as long as the pings take to tell whether it is gone.
+// One that cannot make a subscription that it had made before gets the same
+// time.
+func (c Config) subscribePatience() time.Duration {
+	return max(minSubscribePatience, wholeSeconds(c.PingInterval)*time.Duration(c.PingMaxOut+1))
+}
 
 // subscribe joins the group once there is a session, and stays within ctx, of
 // which stan.go knows nothing. There is no membership when ctx ended first.
@@ -136,7 +143,7 @@ func (c *Client) subscribe(ctx context.Context, in *intake) (*membership, error)
 		case errors.Is(err, nats.ErrReconnectBufExceeded):
 			// The connection is lost, and the link is about to tell.
 			c.pause(ctx, link, time.After(subscribePause))
-		case (again || errors.Is(err, stan.ErrSubReqTimeout)) && time.Since(firstTry) < subscribePatience:
+		case (again || errors.Is(err, stan.ErrSubReqTimeout)) && time.Since(firstTry) < c.cfg.subscribePatience():
 			c.log.Warn("NATS Streaming makes no subscription; trying again",
 				"subject", in.s.Subject, "group", in.s.Group, "error", err)
 			c.pause(ctx, link, time.After(subscribePause))

@@ -45,7 +45,7 @@ func (c *Client) lose(s *session, err error) {
 	if !first {
 		return
 	}
-	c.out.failQueued(errSessionLost)
+	c.out.interrupted(errSessionLost)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.refused {

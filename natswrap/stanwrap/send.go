@@ -43,10 +43,11 @@ var (
 )
 
 // Send publishes m and reports through done when the server has stored it. It
-// blocks for a place in the window alone ([Config].MaxPending), and fails at
-// once with [ticketing.ErrNotConnected] while there is no connection or no
-// session, unless [Config].WaitForConnection is set. The outcome comes within
-// twice the AckTimeout.
+// blocks for a place in the window alone ([Config].MaxPending), and fails with
+// [ticketing.ErrBusy] when ctx ends before there is one. It fails at once with
+// [ticketing.ErrNotConnected] while there is no connection or no session, unless
+// [Config].WaitForConnection is set. The outcome comes within twice the
+// AckTimeout.
 //
 // A dead letter is sent in an envelope with its id and its headers: see package
 // deadletter.
@@ -94,7 +95,7 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 	if ctx.Err() != nil {
 		return notSent(m, context.Cause(ctx))
 	}
-	link, err := o.awaitLink(ctx)
+	link, err := o.awaitLink(ctx, nil)
 	if err != nil {
 		return notSent(m, err)
 	}
@@ -109,11 +110,14 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 		case <-r.admitted:
 			return nil
 		case <-link.Changed:
-			link, err = o.awaitLink(ctx)
+			link, err = o.awaitLink(ctx, r.admitted)
 		case <-o.window.shut:
 			err = o.c.unusable()
 		case <-ctx.Done():
-			err = fmt.Errorf("waiting for a place among %d unacknowledged publishes: %w", o.window.size, context.Cause(ctx))
+			if o.window.giveUp(r) {
+				return busy(m, fmt.Errorf("waiting for a place among %d unacknowledged publishes: %w", o.window.size, context.Cause(ctx)))
+			}
+			return nil
 		}
 	}
 	if o.window.giveUp(r) {
@@ -123,8 +127,9 @@ func (o *outbound) send(ctx context.Context, r *request) error {
 }
 
 // awaitLink returns the link once something can be sent over it, or why
-// nothing can. It waits where the configuration says so.
-func (o *outbound) awaitLink(ctx context.Context) (*natsconn.LinkState, error) {
+// nothing can. It waits where the configuration says so, but not for what is
+// admitted meanwhile: that waits in the queue.
+func (o *outbound) awaitLink(ctx context.Context, admitted <-chan struct{}) (*natsconn.LinkState, error) {
 	for {
 		link := o.c.link.Load()
 		err := o.obstacle(link)
@@ -133,8 +138,9 @@ func (o *outbound) awaitLink(ctx context.Context) (*natsconn.LinkState, error) {
 		}
 		select {
 		case <-link.Changed:
-		case <-o.window.shut:
-			return link, o.c.unusable()
+		case <-admitted:
+			return link, nil
+		case <-o.c.stopping.Done(): // a client that closes waits for no connection
 		case <-ctx.Done():
 			return link, fmt.Errorf("%w: %w", err, context.Cause(ctx))
 		}
@@ -190,6 +196,7 @@ type request struct {
 	m        *ticketing.Message
 	done     func(error)
 	admitted chan struct{}           // where it has to wait for a place
+	since    time.Time               // when it got its place
 	sess     atomic.Pointer[session] // once it is sending
 	state    atomic.Uint32
 
@@ -232,89 +239,4 @@ func (r *request) failed(err error, explain func(*ticketing.Message, error, erro
 		r.o.c.lose(r.sess.Load(), err)
 	}
 	r.finish(outcome)
-}
-
-// write hands the queue to stan.go, in order.
-func (o *outbound) write() {
-	for {
-		select {
-		case <-o.window.wake:
-		case <-o.quit:
-			return
-		}
-		for _, r := range o.window.take() {
-			if r.state.CompareAndSwap(queued, sending) {
-				o.publish(r)
-			}
-		}
-	}
-}
-
-func (o *outbound) publish(r *request) {
-	if err := o.obstacle(o.c.link.Load()); err != nil {
-		r.finish(notSent(r.m, err))
-		return
-	}
-	s := o.c.session()
-	r.sess.Store(s)
-	o.current.Store(r)
-	_, err := s.conn.PublishAsync(string(r.m.Subject), r.m.Data, r.acked)
-	o.current.Store(nil)
-	if err != nil {
-		r.failed(err, explainPublish)
-	}
-}
-
-// failQueued fails what stan.go has not seen yet.
-func (o *outbound) failQueued(err error) {
-	for _, r := range o.window.unsent() {
-		if r.state.CompareAndSwap(queued, sending) {
-			r.finish(notSent(r.m, err))
-		}
-	}
-}
-
-// failSent fails what was given to a session whose connection is lost: the
-// acknowledgement that may have been under way comes no more.
-func (o *outbound) failSent(s *session, err error) {
-	for _, r := range o.window.find(func(r *request) bool { return r.state.Load() == sending && r.sess.Load() == s }) {
-		r.finish(unknown(r.m, err))
-	}
-}
-
-// denied fails what was sent to a channel that the server does not let us
-// publish to: it says so on the side, and no acknowledgement comes.
-func (o *outbound) denied(channel ticketing.Subject, err error) {
-	for _, r := range o.window.find(func(r *request) bool {
-		return r.m.Subject == channel && r.state.Load() == sending
-	}) {
-		r.finish(ticketing.NewPublishError(ticketing.OutcomeRejected, r.m, fmt.Errorf("%w: %w", ticketing.ErrPermission, err)))
-	}
-}
-
-// watch bounds the outcome where the connection takes nothing: the call that
-// is stuck has been so for half the ack timeout or more when it is seen twice.
-func (o *outbound) watch() {
-	tick := time.NewTicker(max(o.c.cfg.AckTimeout/2, time.Millisecond))
-	defer tick.Stop()
-	var seen *request
-	for {
-		select {
-		case <-tick.C:
-		case <-o.quit:
-			return
-		}
-		r := o.current.Load()
-		if r != nil && r == seen {
-			r.finish(unknown(r.m, errNotWritten))
-			o.failQueued(errNotWritten)
-		}
-		seen = r
-	}
-}
-
-// stop ends the goroutines. The window is closed and empty by now.
-func (o *outbound) stop() {
-	close(o.quit)
-	o.running.Wait()
 }

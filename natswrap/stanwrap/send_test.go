@@ -69,7 +69,8 @@ func TestSendRefusesANilContext(t *testing.T) {
 	}
 }
 
-// Without the ctx in send it would wait for the place.
+// Without the ctx in send it would wait for the place. The window is full, and
+// nothing else is wrong.
 func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
 	p := netfault.Run(t, stanserver.Run(t).URL())
 	c := connect(t, p.URL(), func(c *stanwrap.Config) { c.MaxPending = 1 })
@@ -84,7 +85,7 @@ func TestAFullWindowBlocksSendWithinItsContext(t *testing.T) {
 	case <-time.After(20 * time.Millisecond):
 	}
 	cancel()
-	is(t, await(t, <-second), ticketing.ErrNotSent, context.Canceled)
+	is(t, await(t, <-second), ticketing.ErrBusy, context.Canceled)
 	p.Heal()
 	if err := await(t, first); err != nil {
 		t.Errorf("the first = %v, want nil", err)
@@ -187,16 +188,22 @@ func TestTheServersLimitOfChannelsIsNotTheEventsFault(t *testing.T) {
 	}
 }
 
-// Without denied nothing would tell until the ack timeout.
-func TestAPublishThatIsNotPermittedIsRejectedAtOnce(t *testing.T) {
-	s := stanserver.Run(t, stanserver.ConfigureNATS(func(o *natsd.Options) {
+// denying runs a server that does not let the user "service" publish to a
+// channel.
+func denying(t *testing.T, channel ticketing.Subject) *stanserver.Server {
+	return stanserver.Run(t, stanserver.ConfigureNATS(func(o *natsd.Options) {
 		o.Users = []*natsd.User{
 			{Username: "admin", Password: "admin"},
 			{Username: "service", Password: "service", Permissions: &natsd.Permissions{
-				Publish: &natsd.SubjectPermission{Deny: []string{"_STAN.pub.*.ticket:updated"}},
+				Publish: &natsd.SubjectPermission{Deny: []string{"_STAN.pub.*." + string(channel)}},
 			}},
 		}
 	}), stanserver.Configure(func(o *stand.Options) { o.Username, o.Password = "admin", "admin" }))
+}
+
+// Without denied nothing would tell until the ack timeout.
+func TestAPublishThatIsNotPermittedIsRejectedAtOnce(t *testing.T) {
+	s := denying(t, "ticket:updated")
 	c := connect(t, strings.Replace(s.URL(), "nats://", "nats://service:service@", 1), func(c *stanwrap.Config) { c.AckTimeout = time.Hour })
 	m := message("{}")
 	m.Subject = "ticket:updated"
@@ -204,6 +211,21 @@ func TestAPublishThatIsNotPermittedIsRejectedAtOnce(t *testing.T) {
 	is(t, err, ticketing.ErrRejected, ticketing.ErrPermission)
 	if errors.Is(err, ticketing.ErrInvalidEvent) {
 		t.Errorf("%v is an invalid event", err)
+	}
+	send(t, c, "{}")
+}
+
+// stan.go counts what was denied as under way until its own timeout. With
+// little more than our window in MaxPubAcksInflight its call blocks for ever.
+func TestDeniedPublishesDoNotUseUpWhatStanGoAllows(t *testing.T) {
+	s := denying(t, "ticket:updated")
+	c := connect(t, strings.Replace(s.URL(), "nats://", "nats://service:service@", 1), func(c *stanwrap.Config) {
+		c.AckTimeout, c.MaxPending = time.Hour, 1
+	})
+	for range 5 {
+		m := message("{}")
+		m.Subject = "ticket:updated"
+		is(t, await(t, start(t.Context(), c, m)), ticketing.ErrRejected, ticketing.ErrPermission)
 	}
 	send(t, c, "{}")
 }

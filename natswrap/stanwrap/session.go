@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -99,7 +100,7 @@ func (c *Client) openSession(ctx context.Context, leave bool) (*session, error) 
 		OnDisconnect: func(error) {
 			c.relink(s)
 			if s.alive() { // otherwise lose sees to it
-				c.out.failQueued(errDisconnected)
+				c.out.interrupted(errDisconnected)
 				c.out.failSent(s, errConnectionLost)
 			}
 		},
@@ -158,9 +159,12 @@ func (c *Client) stanConnect(s *session) (stan.Conn, error) {
 		stan.NatsConn(s.nc),
 		stan.ConnectWait(requestTimeout),
 		stan.PubAckWait(c.cfg.AckTimeout),
-		// Our own window is the one that counts; this one must never
-		// block, because it knows no context.
-		stan.MaxPubAcksInflight(2*c.cfg.MaxPending),
+		// Our own window is the one that counts; this one must never block,
+		// because it knows no context. It is emptied by acknowledgements and
+		// by its own timeouts alone, while ours lets go of what is denied or
+		// lost at once: no multiple of ours is enough. It is the capacity of a
+		// channel of empty structs, which takes no memory.
+		stan.MaxPubAcksInflight(math.MaxInt32),
 		stan.Pings(int(wholeSeconds(c.cfg.PingInterval)/time.Second), c.cfg.PingMaxOut),
 		stan.SetConnectionLostHandler(func(_ stan.Conn, err error) {
 			select { // on a goroutine of its own, perhaps before Connect is done

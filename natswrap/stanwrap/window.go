@@ -3,6 +3,7 @@ package stanwrap
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // window bounds the messages whose outcome is open, and queues those that
@@ -56,6 +57,7 @@ func (w *window) enter(r *request) bool {
 // admit queues r. The lock is held.
 func (w *window) admit(r *request) {
 	w.open++
+	r.since = time.Now()
 	if r.next = w.first; r.next != nil {
 		r.next.prev = r
 	}
