@@ -23,7 +23,7 @@ func (t *term) drain(ctx, life context.Context) bool {
 	for {
 		now := time.Now()
 		t.complete(over, now)
-		settling := t.books.busy || t.books.any() && !t.lost.Load()
+		settling := t.books.busy || t.books.open() && !t.lost.Load()
 		if t.inFlight == 0 && !t.pass.fetching && !settling {
 			return !t.lost.Load()
 		}
@@ -45,15 +45,15 @@ func (t *term) drain(ctx, life context.Context) bool {
 			limit = time.After(t.r.o.DrainTimeout)
 		case <-limit:
 			t.r.o.Logger.Warn("the outbox relay stops before all is noted down: some events are published again later",
-				"in_flight", t.inFlight, "not_noted", len(t.books.acked))
+				"in_flight", t.inFlight, "not_noted", len(t.books.sent))
 			return false
 		}
 	}
 }
 
 // release lets another relay take over at once.
-func (t *term) release(life context.Context) {
-	ctx, cancel := context.WithTimeout(life, t.r.o.Lease)
+func (t *term) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.r.o.Lease)
 	defer cancel()
 	if err := t.r.store.Release(ctx, t.lease.epoch); err != nil {
 		t.r.o.Logger.Warn("the outbox relay cannot give its lease back: another one has to wait until it ends", "error", err)
@@ -61,4 +61,4 @@ func (t *term) release(life context.Context) {
 }
 
 // left is what the broker has and the store does not know of.
-func (t *term) left() []int64 { return t.books.acked }
+func (t *term) left() []Ref { return t.books.sent }

@@ -67,7 +67,7 @@ func (s *table) Settle(_ context.Context, _ int64, st outbox.Settlement) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
-	s.rows = slices.DeleteFunc(s.rows, func(r outbox.Row) bool { return slices.Contains(st.Sent, r.Seq) })
+	s.rows = slices.DeleteFunc(s.rows, func(r outbox.Row) bool { return slices.Contains(st.Sent, r.Ref()) })
 	return nil
 }
 

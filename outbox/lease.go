@@ -37,7 +37,8 @@ func (l *lease) valid(now time.Time) bool { return int64(now.Sub(l.begun)) < l.e
 
 var errExpired = errors.New("the lease could not be renewed in time")
 
-// keep renews the lease until ctx ends, and returns why it is lost.
+// keep renews the lease until ctx ends, and returns why it is lost. It lets a call
+// come to its end: one that was given up may be done after the lease is released.
 func (l *lease) keep(ctx context.Context, failed func(error)) error {
 	pause := l.d / 3
 	for {
@@ -52,7 +53,7 @@ func (l *lease) keep(ctx context.Context, failed func(error)) error {
 		if !l.valid(asked) {
 			return errExpired
 		}
-		call, cancel := context.WithDeadline(ctx, l.deadline())
+		call, cancel := context.WithDeadline(context.WithoutCancel(ctx), l.deadline())
 		err := l.store.Renew(call, l.epoch, l.d)
 		cancel()
 		switch {

@@ -100,7 +100,7 @@ func (t *term) outage(now time.Time) (pace time.Duration, out bool) {
 // fetchAt is when the next read is due; zero: not now.
 func (t *term) fetchAt(now time.Time) time.Time {
 	p := &t.pass
-	if p.fetching || t.queue.waiting-t.queue.stalled >= t.batch()/2 || t.room() == 0 {
+	if p.fetching || t.queue.waiting-t.queue.stalled >= max(t.batch()/2, 1) || t.room() == 0 {
 		return time.Time{}
 	}
 	var at time.Time
@@ -257,7 +257,7 @@ func (t *term) advancePass(res fetched, now time.Time) {
 func (t *term) admit(it *item, now time.Time) {
 	p := &t.pass
 	key := it.Message.Key
-	_, held := t.held[it.Seq]
+	_, held := t.held[it.Ref()]
 	if !it.Blocked && t.queue.closed(key) {
 		// It may have been requeued before this read, and the key be opened
 		// before the next one, which brings those behind it.
@@ -279,7 +279,7 @@ func (t *term) admit(it *item, now time.Time) {
 		t.skip(key)
 		return
 	}
-	t.held[it.Seq] = struct{}{}
+	t.held[it.Ref()] = struct{}{}
 	if it.Blocked {
 		t.queue.close(key)
 		t.books.wait(it, now)
@@ -309,7 +309,7 @@ func (t *term) spill() {
 		return
 	}
 	for _, it := range t.queue.drop(min(t.queue.stalled/2, most)) {
-		delete(t.held, it.Seq)
+		delete(t.held, it.Ref())
 		t.skip(it.Message.Key)
 	}
 }

@@ -319,6 +319,14 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
 // fifo is a queue that reuses its memory.
 type fifo struct {
 	items []*item

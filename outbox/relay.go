@@ -70,7 +70,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	defer r.running.Store(false)
 	defer r.store.Subscribe(r.Wake)()
 	holder := r.o.Name + "/" + rand.Text()[:8]
-	var left []int64 // sent in the last term, and not noted down
+	var left []Ref // sent in the last term, and not noted down
 	for {
 		l, err := r.acquire(ctx, holder)
 		if err != nil {

@@ -23,6 +23,13 @@ var (
 	ErrIDTaken = errors.New("the outbox has another event with this id")
 )
 
+// What a database can have in an index, and package inbox tell apart. A longer
+// id or key is refused in the transaction, with [ticketing.ErrInvalidEvent].
+const (
+	MaxIDLen  = 512  // bytes
+	MaxKeyLen = 1024 // bytes
+)
+
 // A Store is what a [Relay] needs of a database, and what an operator needs to
 // look after the table. Package storetest holds an implementation to what is
 // written here. The methods may be called concurrently, by any number of
@@ -53,8 +60,8 @@ type Store interface {
 	// error ends the sequence.
 	Pending(ctx context.Context, q Query) iter.Seq2[Row, error]
 	// Settle notes down what became of pending rows, all of it or nothing. A
-	// row that is not pending any more is left alone. The error matches
-	// ErrLeaseLost when the lease has another epoch, and then nothing was
+	// row that is not pending any more, or has another event, is left alone.
+	// The error matches ErrLeaseLost when the lease has another epoch, and then nothing was
 	// changed.
 	Settle(ctx context.Context, epoch int64, s Settlement) error
 	// Purge deletes at most limit kept rows that were sent longer than age
@@ -88,6 +95,16 @@ type Row struct {
 	Message ticketing.Message
 	// Blocked: a parked row has the same key, so that this one has to wait.
 	Blocked bool
+}
+
+// Ref returns what names the row.
+func (r *Row) Ref() Ref { return Ref{r.Seq, r.Message.ID} }
+
+// Ref names a row. Its sequence number alone does not: a database that lost
+// its last commits draws the number again, for another event.
+type Ref struct {
+	Seq int64
+	ID  string // the event's
 }
 
 // Query says which pending rows to read.
@@ -125,15 +142,15 @@ type Horizon struct {
 
 // Settlement is what became of some rows.
 type Settlement struct {
-	Sent    []int64   // the broker has them: delete, or keep
+	Sent    []Ref     // the broker has them: delete, or keep
 	Keep    bool      // keep the sent rows, with the time
 	Parked  []Parking // refused by their own fault
-	Waiting []int64   // behind a parked row of their key; if it is not parked any more, they stay pending
+	Waiting []Ref     // behind a parked row of their key; if it is not parked any more, they stay pending
 }
 
 // Parking is a row to be parked.
 type Parking struct {
-	Seq    int64
+	Ref
 	Reason string
 }
 

@@ -20,8 +20,8 @@ type term struct {
 	queue    *queue
 	outcomes outcomes
 	inFlight int
-	held     map[int64]struct{} // rows in memory, until they are noted down
-	lastOK   time.Time          // when the broker last took something
+	held     map[Ref]struct{} // rows in memory, until they are noted down
+	lastOK   time.Time        // when the broker last took something
 	lastFail time.Time
 	refused  bool // the last failure was about the subject alone
 
@@ -33,19 +33,19 @@ type term struct {
 	fatal   error
 }
 
-func newTerm(r *Relay, l *lease, left []int64) *term {
+func newTerm(r *Relay, l *lease, left []Ref) *term {
 	t := &term{
 		r:     r,
 		lease: l,
 		queue: newQueue(r.o.Backoff, r.o.MaxBackoff),
-		held:  make(map[int64]struct{}),
+		held:  make(map[Ref]struct{}),
 	}
 	t.outcomes.signal = make(chan struct{}, 1)
 	t.books.settled = make(chan settled, 1)
 	t.pass.fetched = make(chan fetched, 1)
-	for _, seq := range left {
-		t.held[seq] = struct{}{}
-		t.books.sent(seq, time.Time{})
+	for _, row := range left {
+		t.held[row] = struct{}{}
+		t.books.send(row, time.Time{})
 	}
 	return t
 }
@@ -64,11 +64,12 @@ func (t *term) run(ctx context.Context) error {
 
 	t.loop(work, life)
 	endWork()
-	if t.drain(ctx, life) {
-		t.release(life)
-	}
+	noted := t.drain(ctx, life)
 	endLife()
 	helpers.Wait()
+	if noted { // and nothing renews the lease any more
+		t.release(ctx)
+	}
 	return t.fatal
 }
 
@@ -228,7 +229,7 @@ func (t *term) complete(work context.Context, now time.Time) {
 
 func (t *term) onSent(it *item, now time.Time) {
 	t.lastOK = now
-	t.books.sent(it.Seq, now)
+	t.books.send(it.Ref(), now)
 	s := t.queue.sent(it, now)
 	if s == nil {
 		return

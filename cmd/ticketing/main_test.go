@@ -107,8 +107,12 @@ func runScripts(t *testing.T, scripts []string, setup func(*testscript.Env) erro
 		files[i] = filepath.Join("testdata", "script", name+".txtar")
 	}
 	testscript.Run(t, testscript.Params{
-		Files:               files,
-		Setup:               setup,
+		Files: files,
+		Setup: func(env *testscript.Env) error {
+			// With the race detector each run would sleep for a second at its end.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			return setup(env)
+		},
 		Cmds:                commands,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -252,13 +256,20 @@ func heard(ts *testscript.TestScript, _ bool, _ []string) {
 
 // outbox database makes an outbox with two parked events.
 func makeOutbox(ts *testscript.TestScript, _ bool, args []string) {
-	ctx := context.Background()
 	where := args[0]
 	if !strings.Contains(where, "://") {
 		where = ts.MkAbs(where)
 	}
+	ts.Check(park(where))
+}
+
+// park makes an outbox with two parked events in a database.
+func park(where string) error {
+	ctx := context.Background()
 	db, store, err := new(database).store(where)
-	ts.Check(err)
+	if err != nil {
+		return err
+	}
 	defer db.Close()
 	s := store.(interface {
 		outbox.Store
@@ -268,8 +279,10 @@ func makeOutbox(ts *testscript.TestScript, _ bool, args []string) {
 			ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 		}) ticketing.Sender
 	})
-	ts.Check(s.Migrate(ctx))
-	ts.Check(s.InTx(ctx, func(tx *sql.Tx) error {
+	if err := s.Migrate(ctx); err != nil {
+		return err
+	}
+	if err := s.InTx(ctx, func(tx *sql.Tx) error {
 		p := ticketing.NewPublisher[events.TicketCreated](s.Tx(tx), nil)
 		for i, id := range []string{"T-1", "T-1", "T-2", "T-3"} {
 			if err := p.Publish(ctx, events.TicketCreated{ID: id}, ticketing.WithID(fmt.Sprintf("event-%d", i+1))); err != nil {
@@ -277,14 +290,23 @@ func makeOutbox(ts *testscript.TestScript, _ bool, args []string) {
 			}
 		}
 		return nil
-	}))
+	}); err != nil {
+		return err
+	}
 	epoch, _, err := s.Acquire(ctx, "relay", time.Minute)
-	ts.Check(err)
-	ts.Check(s.Settle(ctx, epoch, outbox.Settlement{
-		Parked:  []outbox.Parking{{Seq: 1, Reason: "too large: \x1b[2J"}, {Seq: 3, Reason: "too large"}},
-		Waiting: []int64{2},
-	}))
-	ts.Check(s.Release(ctx, epoch))
+	if err != nil {
+		return err
+	}
+	if err := s.Settle(ctx, epoch, outbox.Settlement{
+		Parked: []outbox.Parking{
+			{Ref: outbox.Ref{Seq: 1, ID: "event-1"}, Reason: "too large: \x1b[2J"},
+			{Ref: outbox.Ref{Seq: 3, ID: "event-3"}, Reason: "too large"},
+		},
+		Waiting: []outbox.Ref{{Seq: 2, ID: "event-2"}},
+	}); err != nil {
+		return err
+	}
+	return s.Release(ctx, epoch)
 }
 
 // status n args... runs the program, which has to end with status n.

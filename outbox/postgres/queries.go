@@ -34,13 +34,18 @@ const pending = `SELECT ` + record.Columns + `,
 		key IN (SELECT p.key FROM {{table}} p WHERE p.state = 2 AND p.key <> '')
 	FROM {{table}} t WHERE state = 0 AND seq > $1`
 
-// settled, around a statement about the rows $2. The relay's row is locked by
-// its update, so that no other relay takes over in between.
+// settled, around a statement about the rows with the numbers $2 and the ids $4.
+// The relay's row is locked by its update, so that no other relay takes over in
+// between. The numbers by themselves are for the index, and IS TRUE makes one table
+// of the pairs: a planner that is free to join them reads all of a long backlog,
+// or compares each pair with each row.
 const (
 	settleBegin = `WITH fence AS (
 		UPDATE {{relay}} SET published = published + $3 WHERE epoch = $1 RETURNING 1
 	), rows AS (`
-	settleEnd = ` WHERE state = 0 AND seq = ANY ($2::text::bigint[]) AND EXISTS (SELECT 1 FROM fence)
+	settleEnd = ` WHERE state = 0 AND seq = ANY ($2::text::bigint[])
+			AND ((seq, id) IN (SELECT * FROM unnest($2::text::bigint[], $4::text::text[]))) IS TRUE
+			AND EXISTS (SELECT 1 FROM fence)
 	) SELECT count(*) FROM fence`
 )
 
@@ -66,7 +71,8 @@ func newQueries(o Options) queries {
 
 		{&q.insert, insert},
 		{&q.insertNotify, insert + ` RETURNING pg_notify($8, '')`},
-		{&q.same, `SELECT 1 FROM {{table}}
+		// A row with the id, and once more if it is the same event.
+		{&q.same, `SELECT 1 FROM {{table}} WHERE id = $1 UNION ALL SELECT 1 FROM {{table}}
 			WHERE id = $1 AND dedupe_id = $2 AND key = $3 AND subject = $4 AND data = $5`},
 
 		{&q.acquirable, `SELECT version, expires_at <= clock_timestamp() OR holder = $1 FROM {{relay}}`},
@@ -84,9 +90,11 @@ func newQueries(o Options) queries {
 		{&q.remove, settleBegin + `DELETE FROM {{table}}` + settleEnd},
 		{&q.keep, settleBegin + `UPDATE {{table}} SET state = 3, changed_at = clock_timestamp()` + settleEnd},
 		{&q.count, `UPDATE {{relay}} SET published = published + $1 WHERE epoch = $2`},
-		{&q.park, `UPDATE {{table}} SET state = 2, changed_at = clock_timestamp(), reason = $1 WHERE seq = $2 AND state = 0`},
+		{&q.park, `UPDATE {{table}} SET state = 2, changed_at = clock_timestamp(), reason = $1
+			WHERE seq = $2 AND id = $3 AND state = 0`},
 		{&q.wait, `UPDATE {{table}} t SET state = 1
 			WHERE seq = ANY ($1::text::bigint[]) AND state = 0
+				AND ((seq, id) IN (SELECT * FROM unnest($1::text::bigint[], $2::text::text[]))) IS TRUE
 				AND EXISTS (SELECT 1 FROM {{table}} p WHERE p.state = 2 AND p.key = t.key)`},
 		{&q.purge, `DELETE FROM {{table}} WHERE state = 3 AND id = ANY (ARRAY(
 				SELECT id FROM {{table}} WHERE state = 3 AND changed_at < clock_timestamp() - $1::bigint * interval '1 microsecond'

@@ -64,7 +64,7 @@ func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) e
 			return err
 		}
 		for _, p := range st.Parked {
-			if _, err := tx.ExecContext(ctx, s.q.park, p.Reason, p.Seq); err != nil {
+			if _, err := tx.ExecContext(ctx, s.q.park, p.Reason, p.Seq, p.ID); err != nil {
 				return err
 			}
 		}
@@ -72,7 +72,8 @@ func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) e
 			return nil
 		}
 		// This statement sees what was requeued while the fence was waited for.
-		_, err := tx.ExecContext(ctx, s.q.wait, list(st.Waiting))
+		seqs, ids := lists(st.Waiting)
+		_, err := tx.ExecContext(ctx, s.q.wait, seqs, ids)
 		return err
 	})
 }
@@ -91,21 +92,28 @@ func (s *Store) settleSent(ctx context.Context, tx interface {
 		query = s.q.keep
 	}
 	var n int64
-	err := tx.QueryRowContext(ctx, query, epoch, list(st.Sent), len(st.Sent)).Scan(&n)
+	seqs, ids := lists(st.Sent)
+	err := tx.QueryRowContext(ctx, query, epoch, seqs, len(st.Sent), ids).Scan(&n)
 	return fenced(n, err)
 }
 
-// list is an array as text.
-func list(values []int64) string {
-	b := make([]byte, 0, 2+12*len(values))
-	b = append(b, '{')
-	for i, v := range values {
-		if i > 0 {
-			b = append(b, ',')
+// lists are the numbers and the ids of rows, each an array as text.
+func lists(rows []outbox.Ref) (seqs, ids string) {
+	s, i := make([]byte, 0, 2+12*len(rows)), make([]byte, 0, 2+40*len(rows))
+	sep := byte('{')
+	for _, r := range rows {
+		s, i = append(s, sep), append(i, sep, '"')
+		s = strconv.AppendInt(s, r.Seq, 10)
+		for _, c := range []byte(r.ID) {
+			if c == '"' || c == '\\' {
+				i = append(i, '\\')
+			}
+			i = append(i, c)
 		}
-		b = strconv.AppendInt(b, v, 10)
+		i = append(i, '"')
+		sep = ','
 	}
-	return string(append(b, '}'))
+	return string(append(s, '}')), string(append(i, '}'))
 }
 
 // Purge implements [outbox.Store].

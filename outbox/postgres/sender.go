@@ -28,22 +28,22 @@ func (w sender) send(ctx context.Context, m *ticketing.Message) error {
 	if err := record.Check(m, w.s.o.MaxPayload); err != nil {
 		return err
 	}
-	n, err := w.insert(ctx, m)
+	taken, err := w.insert(ctx, m)
 	switch {
 	case err != nil:
-		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, explain(err))
-	case n == 0:
+		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, fmt.Errorf("%w: %w", ticketing.ErrTransaction, explain(err)))
+	case taken:
 		return ticketing.NewPublishError(ticketing.OutcomeRejected, m,
 			fmt.Errorf("%w: %w", ticketing.ErrInvalidEvent, outbox.ErrIDTaken))
 	}
 	return nil
 }
 
-// insert returns 0 when another event has the id.
-func (w sender) insert(ctx context.Context, m *ticketing.Message) (int64, error) {
+// insert reports whether another event has the id.
+func (w sender) insert(ctx context.Context, m *ticketing.Message) (taken bool, err error) {
 	if w.s.o.LockKeys && m.Key != "" {
 		if _, err := w.exec(ctx, w.s.q.lock, w.s.locks^hash(m.Key)); err != nil {
-			return 0, err
+			return false, err
 		}
 	}
 	same := []any{m.ID, m.DedupeID, m.Key, string(m.Subject), record.NotNil(m.Data)}
@@ -51,11 +51,16 @@ func (w sender) insert(ctx context.Context, m *ticketing.Message) (int64, error)
 	if w.s.o.Notify {
 		query, row = w.s.q.insertNotify, append(row, w.s.channel)
 	}
-	if n, err := w.exec(ctx, query, row...); n > 0 || err != nil {
-		return n, err
+	for {
+		if n, err := w.exec(ctx, query, row...); n > 0 || err != nil {
+			return false, err
+		}
+		// Exec tells how many rows a SELECT has. With none, a relay has just
+		// deleted what the INSERT met.
+		if n, err := w.exec(ctx, w.s.q.same, same...); n > 0 || err != nil {
+			return n == 1, err
+		}
 	}
-	// Exec tells how many rows a SELECT has.
-	return w.exec(ctx, w.s.q.same, same...)
 }
 
 // explain names the errors that a caller can do something about.

@@ -81,7 +81,18 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 		s.channel = s.o.Schema + "." + s.o.Table
 	}
 	s.locks = hash(s.channel)
+	s.channel = channel(s.channel)
 	return s, nil
+}
+
+// channel is name, or its beginning and a hash where that has more than the 63
+// bytes that PostgreSQL takes.
+func channel(name string) string {
+	const most, digits = 63, 16
+	if len(name) <= most {
+		return name
+	}
+	return fmt.Sprintf("%s_%0*x", name[:most-digits-1], digits, uint64(hash(name)))
 }
 
 func hash(parts ...string) int64 {
@@ -144,9 +155,9 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *sql.Tx) error) error {
 // that by itself.
 //
 // An event that is written again with the same id is one row. If it is not the
-// same event the error matches [outbox.ErrIDTaken]. An error that is not
-// [ticketing.ErrRejected] leaves the transaction to be rolled back, as
-// PostgreSQL has it.
+// same event the error matches [outbox.ErrIDTaken]. An error of the database
+// matches [ticketing.ErrTransaction] and leaves the transaction to be rolled back,
+// as PostgreSQL has it.
 func (s *Store) Tx(tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }) ticketing.Sender {

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -94,8 +95,22 @@ func TestStoreKeepsTheContractThroughDatabaseSQL(t *testing.T) {
 			InTx: func(ctx context.Context, fn func(ticketing.Sender) error) error {
 				return outbox.InTx(ctx, s, func(tx *sql.Tx) error { return fn(s.Tx(tx)) })
 			},
+			Lose: lose(s, url),
 		}
 	})
+}
+
+// lose makes it as it was before the last commits.
+func lose(s *postgres.Store, url string) func(ctx context.Context, seq int64) error {
+	return func(ctx context.Context, seq int64) error {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.Background())
+		_, err = conn.Exec(ctx, fmt.Sprintf(`DELETE FROM %[1]s WHERE seq >= %[2]d; ALTER TABLE %[1]s ALTER seq RESTART WITH %[2]d`, s.Table(), seq))
+		return err
+	}
 }
 
 type sqlTx struct {
@@ -131,6 +146,7 @@ func TestStoreKeepsTheContractThroughPgx(t *testing.T) {
 			InTx: func(ctx context.Context, fn func(ticketing.Sender) error) error {
 				return postgres.InTx(ctx, s, pool, func(tx pgx.Tx) error { return fn(postgres.Tx(s, tx)) })
 			},
+			Lose: lose(s, url),
 		}
 	})
 }

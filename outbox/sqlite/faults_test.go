@@ -64,8 +64,8 @@ func TestATransactionThatReadFirstIsToldWhatToDo(t *testing.T) {
 		end := write()
 		begun := time.Now()
 		err = faulttest.Send(t.Context(), s.Tx(tx), faulttest.Message("mine", "k"))
-		if !errors.Is(err, sqlite.ErrUpgrade) || !errors.Is(err, ticketing.ErrNotSent) {
-			t.Errorf("%s: %v, want ErrUpgrade, not sent", name, err)
+		if !errors.Is(err, sqlite.ErrUpgrade) || !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, ticketing.ErrTransaction) {
+			t.Errorf("%s: %v, want ErrUpgrade, not sent, because of the transaction", name, err)
 		}
 		if took := time.Since(begun); took > 3*time.Second {
 			t.Errorf("%s: it took %v", name, took)

@@ -14,6 +14,9 @@ const pending = `SELECT ` + record.Columns + `,
 		key <> '' AND EXISTS (SELECT 1 FROM {{table}} p WHERE p.state = 2 AND p.key = t.key)
 	FROM {{table}} t WHERE state = 0 AND seq > ?`
 
+// rows are those with the numbers and ids of an object.
+const rows = `(seq, id) IN (SELECT CAST(key AS INTEGER), value FROM json_each(?))`
+
 // queries is the SQL of one table.
 type queries struct {
 	names *strings.Replacer
@@ -39,6 +42,7 @@ func newQueries(table string) queries {
 		"{{table_parked}}", quoted(table+"_parked"),
 		"{{table_sent}}", quoted(table+"_sent"),
 		"{{now}}", now,
+		"{{rows}}", rows,
 	)}
 	for _, e := range []struct {
 		to   *string
@@ -65,12 +69,13 @@ func newQueries(table string) queries {
 		{&q.bounded, pending + ` AND seq <= ? AND ? = (SELECT generation FROM {{relay}}) ORDER BY seq LIMIT ?`},
 
 		{&q.count, `UPDATE {{relay}} SET published = published + ? WHERE epoch = ?`},
-		{&q.remove, `DELETE FROM {{table}} WHERE seq IN (SELECT value FROM json_each(?)) AND state = 0`},
+		{&q.remove, `DELETE FROM {{table}} WHERE {{rows}} AND state = 0`},
 		{&q.keep, `UPDATE {{table}} SET state = 3, changed_at = {{now}}
-			WHERE seq IN (SELECT value FROM json_each(?)) AND state = 0`},
-		{&q.park, `UPDATE {{table}} SET state = 2, changed_at = {{now}}, reason = ? WHERE seq = ? AND state = 0`},
+			WHERE {{rows}} AND state = 0`},
+		{&q.park, `UPDATE {{table}} SET state = 2, changed_at = {{now}}, reason = ?
+			WHERE seq = ? AND id = ? AND state = 0`},
 		{&q.wait, `UPDATE {{table}} SET state = 1
-			WHERE seq IN (SELECT value FROM json_each(?)) AND state = 0
+			WHERE {{rows}} AND state = 0
 				AND EXISTS (SELECT 1 FROM {{table}} p WHERE p.state = 2 AND p.key = {{table}}.key)`},
 		{&q.purge, `DELETE FROM {{table}} WHERE seq IN (
 				SELECT seq FROM {{table}} WHERE state = 3 AND changed_at < {{now}} - ?1

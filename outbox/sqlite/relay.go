@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"time"
 
 	"github.com/ducnguyen96/ticketing-common/internal/sqlstore"
@@ -114,17 +115,17 @@ func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) e
 			if st.Keep {
 				query = s.q.keep
 			}
-			if _, err := tx.ExecContext(ctx, query, list(st.Sent)); err != nil {
+			if _, err := tx.ExecContext(ctx, query, object(st.Sent)); err != nil {
 				return err
 			}
 		}
 		for _, p := range st.Parked {
-			if _, err := tx.ExecContext(ctx, s.q.park, p.Reason, p.Seq); err != nil {
+			if _, err := tx.ExecContext(ctx, s.q.park, p.Reason, p.Seq, p.ID); err != nil {
 				return err
 			}
 		}
 		if len(st.Waiting) > 0 {
-			if _, err := tx.ExecContext(ctx, s.q.wait, list(st.Waiting)); err != nil {
+			if _, err := tx.ExecContext(ctx, s.q.wait, object(st.Waiting)); err != nil {
 				return err
 			}
 		}
@@ -133,12 +134,28 @@ func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) e
 }
 
 // list is a parameter for json_each.
-func list[T int64 | string](values []T) string {
-	b, err := json.Marshal(values)
-	if err != nil {
-		panic(err) // of numbers and strings
+func list(values []string) string { return string(marshal(values)) }
+
+// object is a parameter for json_each, with the ids by their numbers.
+func object(rows []outbox.Ref) string {
+	b := make([]byte, 0, 2+60*len(rows))
+	sep := byte('{')
+	for _, r := range rows {
+		b = append(b, sep, '"')
+		b = strconv.AppendInt(b, r.Seq, 10)
+		b = append(b, `":`...)
+		b = append(b, marshal(r.ID)...)
+		sep = ','
 	}
-	return string(b)
+	return string(append(b, '}'))
+}
+
+func marshal[T string | []string](v T) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // of strings
+	}
+	return b
 }
 
 // Purge implements [outbox.Store].

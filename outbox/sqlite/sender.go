@@ -45,7 +45,7 @@ func (w sender) send(ctx context.Context, m *ticketing.Message) error {
 		if c := sqlitecode.Of(err); c == sqlitecode.BusySnapshot || c == sqlitecode.Busy {
 			err = fmt.Errorf("%w: %w", ErrUpgrade, err)
 		}
-		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, w.s.explain(err))
+		return ticketing.NewPublishError(ticketing.OutcomeNotSent, m, fmt.Errorf("%w: %w", ticketing.ErrTransaction, w.s.explain(err)))
 	}
 	return nil
 }

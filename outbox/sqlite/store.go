@@ -190,7 +190,8 @@ func (s *Store) try(ctx context.Context, lock bool, fn func(tx *sql.Tx) error) (
 // that by itself.
 //
 // An event that is written again with the same id is one row. If it is not the
-// same event the error matches [outbox.ErrIDTaken].
+// same event the error matches [outbox.ErrIDTaken]. An error of the database
+// matches [ticketing.ErrTransaction].
 func (s *Store) Tx(tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }) ticketing.Sender {

@@ -95,6 +95,10 @@ func TestStoreKeepsTheContract(t *testing.T) {
 			InTx: func(ctx context.Context, fn func(ticketing.Sender) error) error {
 				return outbox.InTx(ctx, s, func(tx *sql.Tx) error { return fn(s.Tx(tx)) })
 			},
+			Lose: func(ctx context.Context, seq int64) error {
+				_, err := db.ExecContext(ctx, `DELETE FROM outbox WHERE seq >= ?1; UPDATE sqlite_sequence SET seq = ?1 - 1 WHERE name = 'outbox'`, seq)
+				return err
+			},
 			OneWriter: true,
 		}
 	})

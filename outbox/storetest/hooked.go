@@ -15,6 +15,7 @@ type hooked struct {
 	outbox.Store
 	onAcquire func() error
 	onRenew   func(ctx context.Context) error
+	onRelease func() // the lease was given back
 	onPending func(q outbox.Query) error
 	onSettle  func(ctx context.Context, st outbox.Settlement) error
 	after     func(st outbox.Settlement) error // the settlement was noted down
@@ -44,6 +45,15 @@ func (h *hooked) Renew(ctx context.Context, epoch int64, d time.Duration) error 
 		}
 	}
 	return h.Store.Renew(ctx, epoch, d)
+}
+
+func (h *hooked) Release(ctx context.Context, epoch int64) error {
+	h.calls.Add(1)
+	err := h.Store.Release(ctx, epoch)
+	if h.onRelease != nil {
+		h.onRelease()
+	}
+	return err
 }
 
 func (h *hooked) Horizon(ctx context.Context) (outbox.Horizon, error) {

@@ -107,8 +107,8 @@ var leaseTests = []test{
 		rows := s.all()
 		epoch := s.acquire("a")
 		st := outbox.Settlement{
-			Sent:   []int64{rows[0].Seq},
-			Parked: []outbox.Parking{{Seq: rows[1].Seq, Reason: "why"}},
+			Sent:   []outbox.Ref{rows[0].Ref()},
+			Parked: []outbox.Parking{{Ref: rows[1].Ref(), Reason: "why"}},
 		}
 		if err := s.Store.Settle(s.Context(), old, st); !errors.Is(err, outbox.ErrLeaseLost) {
 			s.Errorf("Settle with an old epoch: %v", err)

@@ -7,9 +7,9 @@ import (
 )
 
 // park parks a row and lets others wait.
-func (s *suite) park(epoch int64, parked int64, waiting ...int64) {
+func (s *suite) park(epoch int64, parked outbox.Ref, waiting ...outbox.Ref) {
 	s.Helper()
-	s.settle(epoch, outbox.Settlement{Parked: []outbox.Parking{{Seq: parked, Reason: "too large"}}, Waiting: waiting})
+	s.settle(epoch, outbox.Settlement{Parked: []outbox.Parking{{Ref: parked, Reason: "too large"}}, Waiting: waiting})
 }
 
 var parkedTests = []test{
@@ -17,11 +17,11 @@ var parkedTests = []test{
 		s.add(message("a", "k"), message("b", "l"), message("c", "k"), message("d", "k"), message("e", ""), message("f", ""))
 		rows := s.all()
 		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Seq)
+		s.park(epoch, rows[0].Ref())
 		s.wantPending("b c! d! e f")
-		s.park(epoch, rows[4].Seq) // without a key
+		s.park(epoch, rows[4].Ref()) // without a key
 		s.wantPending("b c! d! f")
-		s.settle(epoch, outbox.Settlement{Waiting: []int64{rows[2].Seq, rows[3].Seq}})
+		s.settle(epoch, outbox.Settlement{Waiting: []outbox.Ref{rows[2].Ref(), rows[3].Ref()}})
 		s.wantPending("b f")
 		s.add(message("g", "k"))
 		s.wantPending("b f g!")
@@ -30,8 +30,8 @@ var parkedTests = []test{
 		s.add(message("a", "k"), message("b", "l"), message("c", "m"))
 		rows := s.all()
 		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Seq)
-		s.park(epoch, rows[2].Seq)
+		s.park(epoch, rows[0].Ref())
+		s.park(epoch, rows[2].Ref())
 		list, err := s.Store.Parked(s.Context(), 0, 9)
 		if err != nil || len(list) != 2 {
 			s.Fatalf("%v, %v", list, err)
@@ -51,8 +51,8 @@ var parkedTests = []test{
 		s.add(message("a", "k"), message("b", "k"), message("c", "k"), message("d", "l"), message("e", "l"))
 		rows := s.all()
 		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Seq, rows[1].Seq, rows[2].Seq)
-		s.park(epoch, rows[3].Seq, rows[4].Seq)
+		s.park(epoch, rows[0].Ref(), rows[1].Ref(), rows[2].Ref())
+		s.park(epoch, rows[3].Ref(), rows[4].Ref())
 		before, err := s.Store.Horizon(s.Context())
 		if err != nil {
 			s.Fatal(err)
@@ -73,7 +73,7 @@ var parkedTests = []test{
 		s.add(message("a", "k"), message("b", "k"), message("c", "l"))
 		rows := s.all()
 		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Seq, rows[1].Seq)
+		s.park(epoch, rows[0].Ref(), rows[1].Ref())
 		if n, err := s.Store.Discard(s.Context(), "c", "b", "a"); n != 1 || err != nil {
 			s.Errorf("discarded %d, %v, want the parked one alone", n, err)
 		}
@@ -86,17 +86,17 @@ var parkedTests = []test{
 		s.add(message("a", "k"), message("b", "k"))
 		rows := s.all()
 		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Seq)
+		s.park(epoch, rows[0].Ref())
 		if _, err := s.Store.Requeue(s.Context(), "a"); err != nil {
 			s.Fatal(err)
 		}
-		s.settle(epoch, outbox.Settlement{Waiting: []int64{rows[1].Seq}}) // too late
+		s.settle(epoch, outbox.Settlement{Waiting: []outbox.Ref{rows[1].Ref()}}) // too late
 		s.wantPending("a b")
 	}},
 	{name: "RequeueWakesTheRelayOfItsStore", run: func(s *suite) {
 		s.add(message("a", "k"))
 		epoch := s.acquire("r")
-		s.park(epoch, s.all()[0].Seq)
+		s.park(epoch, s.all()[0].Ref())
 		woken := 0
 		defer s.Store.Subscribe(func() { woken++ })()
 		if _, err := s.Store.Requeue(s.Context(), "a"); err != nil {

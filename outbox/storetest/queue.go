@@ -77,9 +77,9 @@ var queueTests = []test{
 		s.add(message("a", ""), message("b", ""), message("c", ""))
 		rows := s.all()
 		epoch := s.acquire("r")
-		s.settle(epoch, outbox.Settlement{Sent: []int64{rows[0].Seq, rows[2].Seq}})
+		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[2].Ref()}})
 		s.wantPending("b")
-		s.settle(epoch, outbox.Settlement{Sent: []int64{rows[0].Seq, rows[2].Seq}}) // a retry
+		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[2].Ref()}}) // a retry
 		s.wantPending("b")
 		s.add(message("d", "")) // its number is above all before
 		if again := s.all(); again[1].Seq <= rows[2].Seq {
@@ -89,6 +89,45 @@ var queueTests = []test{
 			s.Errorf("%d rows were kept, %v", n, err)
 		}
 	}},
+	{name: "RowsAreKnownByTheirIDsToo", run: func(s *suite) {
+		s.add(message("a", "k"), message("b", "k"), message("c", ""))
+		rows := s.all()
+		// What had the numbers before a database lost its last commits.
+		a, b, c := rows[0].Ref(), rows[1].Ref(), rows[2].Ref()
+		a.ID, b.ID, c.ID = "b", "c", "d"
+		epoch := s.acquire("r")
+		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{a, c}})
+		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{a, c}, Keep: true})
+		s.settle(epoch, outbox.Settlement{Parked: []outbox.Parking{{Ref: a}, {Ref: c}}})
+		s.wantPending("a b c")
+		s.park(epoch, rows[0].Ref(), b)
+		s.wantPending("b! c")
+	}},
+	{name: "RowsWithIDsOfAllKindsAreSettled", run: func(s *suite) {
+		var want []string
+		for _, id := range []string{"a", `"`, `\`, `\"`, `{a,b}`, `{"1":"a"}`, "NULL", "null", "a b", "'", "é", "<&>", "1"} {
+			want = append(want, id)
+			s.add(message(id, "k"), message(id+" parked", id), message(id+" waits", id))
+		}
+		rows := s.all()
+		epoch := s.acquire("r")
+		st := outbox.Settlement{Keep: true}
+		for i := 0; i < len(rows); i += 3 {
+			st.Sent = append(st.Sent, rows[i].Ref())
+			st.Parked = append(st.Parked, outbox.Parking{Ref: rows[i+1].Ref()})
+			st.Waiting = append(st.Waiting, rows[i+2].Ref())
+		}
+		s.settle(epoch, st)
+		s.wantPending("")
+		if got := s.stats(); got.Parked != int64(len(want)) || got.Waiting != int64(len(want)) {
+			s.Errorf("%+v", got)
+		}
+		if n, err := s.Store.Replay(s.Context(), time.Hour); n != len(want) || err != nil {
+			s.Errorf("%d rows were kept, %v", n, err)
+		}
+		s.settle(epoch, outbox.Settlement{Sent: st.Sent})
+		s.wantPending("")
+	}},
 	{name: "KeptRowsAreReplayedOrPurged", run: func(s *suite) {
 		s.add(message("a", ""), message("b", ""), message("c", ""))
 		rows := s.all()
@@ -97,7 +136,7 @@ var queueTests = []test{
 		if err != nil {
 			s.Fatal(err)
 		}
-		s.settle(epoch, outbox.Settlement{Sent: []int64{rows[0].Seq, rows[1].Seq}, Keep: true})
+		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[1].Ref()}, Keep: true})
 		s.wantPending("c")
 		s.add(message("a", "")) // a late retry
 		s.wantPending("c")
@@ -108,7 +147,7 @@ var queueTests = []test{
 		if got := s.pending(outbox.Query{Limit: 9, Horizon: before}); len(got) != 0 {
 			s.Errorf("a pass that began before the replay goes on with %q", ids(got))
 		}
-		s.settle(epoch, outbox.Settlement{Sent: []int64{rows[0].Seq, rows[1].Seq, rows[2].Seq}, Keep: true})
+		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[1].Ref(), rows[2].Ref()}, Keep: true})
 		if n, err := s.Store.Purge(s.Context(), epoch, time.Hour, 9); n != 0 || err != nil {
 			s.Errorf("purged %d rows that are not an hour old, %v", n, err)
 		}
@@ -136,9 +175,9 @@ var queueTests = []test{
 		rows := s.all()
 		epoch := s.acquire("r")
 		s.settle(epoch, outbox.Settlement{
-			Sent:    []int64{rows[3].Seq},
-			Parked:  []outbox.Parking{{Seq: rows[0].Seq}},
-			Waiting: []int64{rows[1].Seq},
+			Sent:    []outbox.Ref{rows[3].Ref()},
+			Parked:  []outbox.Parking{{Ref: rows[0].Ref()}},
+			Waiting: []outbox.Ref{rows[1].Ref()},
 		})
 		s.eventually("the oldest has an age", func() bool { return s.stats().Oldest > 0 })
 		st := s.stats()

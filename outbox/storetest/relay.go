@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +88,18 @@ var relayTests = []test{
 			if got := b.order(key); got != strings.Join(want, " ") {
 				s.Errorf("%s: %s", key, got)
 			}
+		}
+	}},
+	// With half a batch of none a relay reads nothing.
+	{name: "HoweverFewRowsMemoryHolds", run: func(s *suite) {
+		for rows := 1; rows < 10; rows++ {
+			b := s.broker()
+			prefix := fmt.Sprint("of", rows, "-")
+			s.addMany(prefix, 50, 7)
+			r := s.relay(s.Store, b, &outbox.RelayOptions{MaxRows: rows})
+			s.eventually("all are published, and gone", func() bool { return b.count() == 50 && len(s.all()) == 0 })
+			s.wantOrder(b, prefix, 50, 7)
+			r.stop()
 		}
 	}},
 	{name: "AnEventLargerThanTheMemoryIsPublishedAllTheSame", run: func(s *suite) {
@@ -205,6 +218,30 @@ var relayTests = []test{
 		}), nil)
 		s.addMany("e", 500, 20)
 		s.eventually("all are published", func() bool { return n.Load() == 500 && len(s.all()) == 0 })
+	}},
+	// With the release before the lease's keeper has ended, the lease lasts.
+	{name: "ARenewalThatIsUnderWayDoesNotOutliveTheRelease", run: func(s *suite) {
+		renewing, released := make(chan struct{}), make(chan struct{})
+		entered := sync.OnceFunc(func() { close(renewing) })
+		h := &hooked{Store: s.Store}
+		h.onRelease = func() { close(released) }
+		h.onRenew = func(ctx context.Context) error {
+			entered()
+			select {
+			case <-released:
+			case <-ctx.Done():
+			}
+			if errors.Is(ctx.Err(), context.Canceled) {
+				s.Error("the renewal was given up, and may be done after the release")
+			}
+			return s.Store.Renew(context.WithoutCancel(ctx), h.epoch.Load(), time.Hour)
+		}
+		r := s.relay(h, s.broker(), &outbox.RelayOptions{Lease: 500 * time.Millisecond})
+		<-renewing
+		r.stop()
+		if st := s.stats(); st.Lease != 0 {
+			s.Errorf("the relay is gone, and its lease lasts %v", st.Lease)
+		}
 	}},
 	{name: "AStandbyTakesOverWhenTheLeaseIsGivenBack", run: func(s *suite) {
 		b := s.broker()

@@ -27,7 +27,7 @@ func testRequeueInPass(s *suite) {
 	s.add(message("k2", "k"), message("last", "last")) // within the pass's bounds
 	rows := s.all()
 	epoch := s.acquire("r")
-	s.park(epoch, rows[0].Seq, rows[len(rows)-2].Seq)
+	s.park(epoch, rows[0].Ref(), rows[len(rows)-2].Ref())
 	if err := s.Store.Release(s.Context(), epoch); err != nil {
 		s.Fatal(err)
 	}

@@ -28,6 +28,10 @@ type Harness struct {
 	Begin func(ctx context.Context) (Tx, error)
 	// InTx runs fn by outbox.InTx. The sender is that of the transaction.
 	InTx func(ctx context.Context, fn func(tx ticketing.Sender) error) error
+	// Lose takes commits back, as a failover does to a replica that did not have
+	// them yet: the rows with a sequence number from seq on are gone, and the
+	// next one draws seq again. Without it the tests of that are skipped.
+	Lose func(ctx context.Context, seq int64) error
 	// OneWriter says that a transaction that wrote keeps others from writing
 	// until it ends.
 	OneWriter bool
@@ -73,6 +77,9 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 					if tt.manyWriters && h.OneWriter {
 						t.Skip("the database has one writer at a time")
 					}
+					if tt.loses && h.Lose == nil {
+						t.Skip("the harness cannot lose commits")
+					}
 					tt.run(&suite{T: t, Harness: h})
 				})
 			}
@@ -85,6 +92,7 @@ type test struct {
 	name        string
 	run         func(s *suite)
 	manyWriters bool // it needs two transactions that write at the same time
+	loses       bool // it needs Harness.Lose
 }
 
 // suite is one test with its outbox.

@@ -116,6 +116,8 @@ var transactionTests = []test{
 			"too large":      {ID: "a", Subject: subject, Data: make([]byte, 1<<20+1)},
 			"NUL in the key": {ID: "a", Subject: subject, Key: "\x00"},
 			"id not UTF-8":   {ID: "\xff", Subject: subject},
+			"id too long":    {ID: strings.Repeat("a", outbox.MaxIDLen+1), Subject: subject},
+			"key too long":   {ID: "a", Subject: subject, Key: strings.Repeat("k", outbox.MaxKeyLen+1)},
 		} {
 			err := s.InTx(s.Context(), func(tx ticketing.Sender) error { return send(s.Context(), tx, m) })
 			if !errors.Is(err, ticketing.ErrRejected) || !errors.Is(err, ticketing.ErrInvalidEvent) {
@@ -127,6 +129,23 @@ var transactionTests = []test{
 		})
 		if err != nil {
 			s.Errorf("a payload of 1 MiB: %v", err)
+		}
+	}},
+	{name: "TheLongestIDsAndKeysCanBeInEveryState", run: func(s *suite) {
+		var id, key string // of which an index cannot make less
+		for r := rune(0x4e00); len(key) < outbox.MaxKeyLen-1; r += 7 {
+			key += string(r)
+			if len(key) <= outbox.MaxIDLen-2 {
+				id = key
+			}
+		}
+		s.add(message(id+"1", key), message(id+"2", key), message(id+"3", key))
+		rows := s.all()
+		epoch := s.acquire("r")
+		s.park(epoch, rows[0].Ref(), rows[1].Ref())
+		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[2].Ref()}, Keep: true})
+		if st := s.stats(); st.Parked != 1 || st.Waiting != 1 || st.Pending != 0 {
+			s.Errorf("%+v", st)
 		}
 	}},
 	{name: "ARejectedEventLeavesTheTransactionAsItWas", run: func(s *suite) {
@@ -144,15 +163,16 @@ var transactionTests = []test{
 		tx := s.begin()
 		ctx, cancel := context.WithCancel(s.Context())
 		cancel()
-		if err := send(ctx, tx.Sender(), message("a", "k")); !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, context.Canceled) {
+		if err := send(ctx, tx.Sender(), message("a", "k")); !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, context.Canceled) || errors.Is(err, ticketing.ErrTransaction) {
 			s.Errorf("%v, want not sent, because the context is cancelled", err)
 		}
 	}},
 	{name: "AnEndedTransactionIsNotSent", run: func(s *suite) {
 		tx := s.begin()
 		s.commit(tx)
-		if err := send(s.Context(), tx.Sender(), message("a", "k")); !errors.Is(err, ticketing.ErrNotSent) {
-			s.Errorf("%v, want not sent", err)
+		err := send(s.Context(), tx.Sender(), message("a", "k"))
+		if !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, ticketing.ErrTransaction) {
+			s.Errorf("%v, want not sent, because of the transaction", err)
 		}
 	}},
 	{name: "TheSenderSaysWhatItCan", run: func(s *suite) {

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/outbox"
 )
 
 // DefaultMaxPayload is the max_payload of a NATS server that is not
@@ -33,6 +34,9 @@ func Check(m *ticketing.Message, maxPayload int) error {
 			ticketing.ErrInvalidEvent, ticketing.ErrTooLarge, len(m.Data), maxPayload)
 	case !text(m.ID) || !text(m.DedupeID) || !text(m.Key):
 		err = fmt.Errorf("%w: its id, dedupe id and key have to be UTF-8 without NUL", ticketing.ErrInvalidEvent)
+	case len(m.ID) > outbox.MaxIDLen || len(m.Key) > outbox.MaxKeyLen:
+		err = fmt.Errorf("%w: its id has %d bytes and its key %d, an outbox takes %d and %d",
+			ticketing.ErrInvalidEvent, len(m.ID), len(m.Key), outbox.MaxIDLen, outbox.MaxKeyLen)
 	default:
 		return nil
 	}

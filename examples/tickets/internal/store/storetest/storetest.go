@@ -32,10 +32,10 @@ func Relay(t testing.TB, s *store.Store, to ticketing.Sender) {
 		fail(err)
 		rows = append(rows, row)
 	}
-	var sent []int64
+	var sent []outbox.Ref
 	for _, row := range rows {
 		to.Send(ctx, &row.Message, fail)
-		sent = append(sent, row.Seq)
+		sent = append(sent, row.Ref())
 	}
 	fail(s.Outbox.Settle(ctx, epoch, outbox.Settlement{Sent: sent}))
 }
