@@ -47,6 +47,9 @@ func (a *app) withClient(ctx context.Context, f func(ctx context.Context, c *nat
 		return err
 	}
 	cfg.ConnectOnly = true
+	if cfg.Envelope == natswrap.CloudEvents && cfg.Source == "" {
+		cfg.Source = cfg.ClientID // which is another each time, from here on
+	}
 	cfg.ClientID += "-cli-" + strings.ToLower(rand.Text()[:8]) // beside the service's own
 	dialing, cancel := context.WithTimeoutCause(ctx, connectTimeout,
 		fmt.Errorf("no answer within %v: %w", connectTimeout, context.DeadlineExceeded))

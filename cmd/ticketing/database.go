@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +51,7 @@ func (d *database) store(where string) (*sql.DB, outbox.Store, error) {
 	var db *sql.DB
 	var store outbox.Store
 	var err error
-	if strings.HasPrefix(where, "postgres://") || strings.HasPrefix(where, "postgresql://") {
+	if strings.HasPrefix(where, "postgres://") || strings.HasPrefix(where, "postgresql://") || keywords.MatchString(where) {
 		if db, err = openPostgres(where); err != nil {
 			return nil, nil, err
 		}
@@ -67,13 +69,32 @@ func (d *database) store(where string) (*sql.DB, outbox.Store, error) {
 	return db, store, nil
 }
 
+// keywords is libpq's other form: host=db user=app password='…' dbname=x.
+var keywords = regexp.MustCompile(`(?s)^\s*(\w+\s*=.*\s)?(host|port|dbname|database|user|password|service)\s*=`)
+
 func openPostgres(where string) (*sql.DB, error) {
 	cfg, err := pgx.ParseConfig(where)
-	if err != nil { // which may quote a part of a password
-		return nil, usagef("the database's URL is malformed; it is postgres://user:password@host:5432/name")
+	if err != nil || misread(cfg) { // the error may quote a part of a password
+		return nil, usagef("the database's address is malformed; it is postgres://user:password@host:5432/name, " +
+			"with %%40 for an @ in the password and so on, or host=… user=… password='…' dbname=…")
 	}
 	return stdlib.OpenDB(*cfg), nil
 }
+
+// misread reports whether a part of a password seems to be in what errors show:
+// where it has an @ or a / in a URL, or where there are semicolons between
+// keywords. A user may have an @.
+func misread(cfg *pgx.ConnConfig) bool {
+	shown := []string{cfg.Host, cfg.Database}
+	for _, f := range cfg.Fallbacks {
+		shown = append(shown, f.Host)
+	}
+	return strings.ContainsAny(cfg.User, ";=") ||
+		slices.ContainsFunc(shown, func(s string) bool { return strings.ContainsAny(s, "@;=") })
+}
+
+// file is what is plainly one, and no password or token.
+var file = regexp.MustCompile(`^([A-Za-z]:[\\/])?[\w ./\\-]+\.\w{1,8}$`)
 
 // openSQLite opens a file that exists: SQLite would make one.
 func openSQLite(path string) (*sql.DB, error) {
@@ -82,12 +103,12 @@ func openSQLite(path string) (*sql.DB, error) {
 		err = errors.New("it is a directory")
 	}
 	if err != nil {
-		if strings.Contains(path, "://") { // a URL, and perhaps a password
-			return nil, usagef("the database is neither a postgres:// URL nor a file")
-		}
 		var pathErr *os.PathError
 		if errors.As(err, &pathErr) {
 			err = pathErr.Err
+		}
+		if !file.MatchString(path) {
+			return nil, usagef("the database is neither PostgreSQL's, which is postgres://… or host=… dbname=…, nor an SQLite file: %w", err)
 		}
 		return nil, usagef("no SQLite database in %q: %w", clip(path, 200), err)
 	}

@@ -118,31 +118,14 @@ func (a *app) deadList() *cobra.Command {
 }
 
 func (a *app) list(letters iter.Seq2[*deadletter.Letter, error]) error {
-	var t *table
-	for l, err := range letters {
-		switch {
-		case err != nil:
-			if t != nil {
-				t.flush()
-			}
-			return err
-		case a.json:
-			if err := a.printJSON(jsonLetter(l, false)); err != nil {
-				return err
-			}
-			continue
-		case t == nil:
-			t = newTable(a.out, "DEAD LETTER", "DIED", "TRIED", "REASON")
-		}
-		t.row(l.String(), stamp(l.Died), fmt.Sprint(l.Attempts), clip(printable(l.Reason), 70))
-	}
-	switch {
-	case t != nil:
-		t.flush()
-	case !a.json:
-		fmt.Fprintln(a.errs, "no dead letters")
-	}
-	return nil
+	return listing[*deadletter.Letter]{
+		header: []string{"DEAD LETTER", "DIED", "TRIED", "REASON"},
+		row: func(l *deadletter.Letter) []string {
+			return []string{l.String(), stamp(l.Died), fmt.Sprint(l.Attempts), clip(printable(l.Reason), 70)}
+		},
+		json: func(l *deadletter.Letter) any { return jsonLetter(l, false) },
+		none: "no dead letters",
+	}.print(a, letters)
 }
 
 // letter is a dead letter in JSON.
@@ -198,8 +181,7 @@ func (a *app) deadShow() *cobra.Command {
 				case a.json:
 					return a.printJSON(jsonLetter(l, true))
 				}
-				a.show(l)
-				return nil
+				return a.show(l)
 			})
 		},
 	}
@@ -207,7 +189,7 @@ func (a *app) deadShow() *cobra.Command {
 	return cmd
 }
 
-func (a *app) show(l *deadletter.Letter) {
+func (a *app) show(l *deadletter.Letter) error {
 	t := newTable(a.out, "dead letter", l.String())
 	t.row("id", l.ID)
 	t.row("died", stamp(l.Died))
@@ -223,7 +205,7 @@ func (a *app) show(l *deadletter.Letter) {
 		}
 	}
 	t.row("payload", string(l.Data))
-	t.flush()
+	return t.flush()
 }
 
 func sorted(h map[string][]string) iter.Seq2[string, []string] {

@@ -7,6 +7,7 @@
 //	ticketing listen <subject>
 //	ticketing publish <subject> <json|->
 //	ticketing doctor
+//	ticketing --version
 //
 // It takes the services' own environment variables, NATS_URL and so on. With
 // --json it prints one JSON object a line. What came over the network is
@@ -18,5 +19,5 @@
 //	3    no server answers
 //	4    the server refuses the credentials, or does not permit it
 //	5    there is nothing of that name
-//	130  interrupted
+//	130  interrupted; not listen without --count, which ends so
 package main

@@ -21,11 +21,11 @@ func (a *app) doctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what is wrong with the configuration and the broker",
 		Long: `Say what is wrong with the configuration and the broker, without changing
-anything: whether the connection can be made and the client id is free, and on
-JetStream whether the stream stores the subjects, dead letters have a place, and
-the groups' consumers are as listeners need them. A consumer with a max_deliver
-of the broker's parks events in silence. The exit status is 1 where something
-has to be changed.`,
+anything: whether the connection can be made, on NATS Streaming whether the
+client id is free, and on JetStream whether the stream stores the subjects, dead
+letters have a place, and the groups' consumers are as listeners need them. A
+consumer with a max_deliver of the broker's parks events in silence. The exit
+status is 1 where something has to be changed.`,
 		Example: `  ticketing doctor
   ticketing doctor --subject ticket:created --subject deposit:received`,
 		Args: cobra.NoArgs,
@@ -83,7 +83,9 @@ func (a *app) inspect(ctx context.Context, cfg natswrap.Config) error {
 		}
 		t.row(level, f.Check, oneLine(f.Detail))
 	}
-	t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
 	return failed
 }
 

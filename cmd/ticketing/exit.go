@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/stan.go"
 
@@ -48,15 +50,26 @@ func (a *app) exit(ctx context.Context, err error) int {
 	if ctx.Err() != nil && code == exitFailed {
 		code = exitInterrupted
 	}
-	fmt.Fprintln(a.errs, "ticketing: "+oneLine(err.Error()))
+	a.complain(err)
 	return code
 }
+
+// complain prints err on one line.
+func (a *app) complain(err error) {
+	fmt.Fprintln(a.errs, "ticketing: "+oneLine(secret.ReplaceAllString(err.Error(), "${1}${2}…")))
+}
+
+// secret is what may be a password in an argument that an error quotes: an
+// address in the place of a command, or behind -db= instead of --db=. It may
+// have been clipped.
+var secret = regexp.MustCompile(`(:)(?://[^"]*"?|\S*)[@…]|(?is)((?:pass\w*|pwd)\s*=).*`)
 
 // status is the exit status for an error.
 func status(err error) int {
 	var wrong *usageError
 	var unreachable *net.OpError
 	var unknown *net.DNSError
+	var database *pgconn.PgError
 	is := func(targets ...error) bool {
 		for _, t := range targets {
 			if errors.Is(err, t) {
@@ -68,7 +81,8 @@ func status(err error) int {
 	switch {
 	case errors.As(err, &wrong):
 		return exitUsage
-	case is(ticketing.ErrPermission, nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrPermissionViolation):
+	case is(ticketing.ErrPermission, nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrPermissionViolation),
+		errors.As(err, &database) && refused[database.Code]:
 		return exitDenied
 	case is(ticketing.ErrNotConnected, ticketing.ErrClosed, nats.ErrNoServers, nats.ErrTimeout, stan.ErrConnectReqTimeout, context.DeadlineExceeded),
 		errors.As(err, &unreachable), errors.As(err, &unknown):
@@ -78,6 +92,9 @@ func status(err error) int {
 	}
 	return exitFailed
 }
+
+// refused has the SQLSTATEs of wrong credentials and of a missing grant.
+var refused = map[string]bool{"28000": true, "28P01": true, "42501": true}
 
 // errNotParked is for an event that the outbox does not have among the parked.
 var errNotParked = errors.New("no such parked event")

@@ -39,7 +39,8 @@ func (a *app) listen() *cobra.Command {
 		Use:   "listen <subject>",
 		Short: "Print live events, without taking them from anybody",
 		Long: `Print live events as they are stored, without taking them from anybody: no group
-is joined and no position is kept.`,
+is joined and no position is kept. Ctrl-C ends it with status 0, or with 130
+before --count is reached.`,
 		Example: `  ticketing listen ticket:created
   ticketing listen ticket:created --since 1h --json | jq .data`,
 		Args: cobra.ExactArgs(1),
@@ -86,10 +87,16 @@ func (a *app) print(ctx context.Context, c *natswrap.Client, w watch, count int)
 		return a.printLive(e)
 	}
 	ready := func() { fmt.Fprintf(a.errs, "listening to %s\n", w.subject) }
+	var err error
 	if js, ok := c.JetStream(); ok {
-		return watchStream(ctx, js, w, ready, handle)
+		err = watchStream(ctx, js, w, ready, handle)
+	} else {
+		err = watchChannel(ctx, c, w, ready, handle)
 	}
-	return watchChannel(ctx, c, w, ready, handle)
+	if err == nil && n < count {
+		err = fmt.Errorf("interrupted after %d of %d events", n, count)
+	}
+	return err
 }
 
 func (a *app) printLive(e live) error {
@@ -97,8 +104,7 @@ func (a *app) printLive(e live) error {
 		e.payload = newPayload(e.data)
 		return a.printJSON(e)
 	}
-	_, err := fmt.Fprintf(a.out, "%s  %d  %s  %s\n", e.Time.Format("15:04:05.000"), e.Sequence, printable(e.ID), printable(string(e.data)))
-	return err
+	return a.printf("%s  %d  %s  %s\n", e.Time.Format("15:04:05.000"), e.Sequence, printable(e.ID), printable(string(e.data)))
 }
 
 // abandoned is how long the server keeps the consumer of a listen that was

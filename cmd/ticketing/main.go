@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"syscall"
 
@@ -73,6 +75,7 @@ answers, 4 credentials refused or not permitted, 5 nothing of that name,
   ticketing dead list --group orders-srv --since 24h
   ticketing dead replay orders-srv/ticket:created/7
   ticketing listen ticket:created`,
+		Version:       version(debug.ReadBuildInfo()),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRun: func(*cobra.Command, []string) {
@@ -83,6 +86,20 @@ answers, 4 credentials refused or not permitted, 5 nothing of that name,
 	cmd.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens to the connection")
 	cmd.AddCommand(a.dead(), a.outbox(), a.listen(), a.publish(), a.doctor())
 	return cmd
+}
+
+// version is the module's, with the revision where a work tree was built.
+func version(info *debug.BuildInfo, ok bool) string {
+	if !ok {
+		return "unknown"
+	}
+	v := cmp.Or(info.Main.Version, "(devel)")
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += ", revision " + s.Value
+		}
+	}
+	return v
 }
 
 // parent is a command that only has others below it.

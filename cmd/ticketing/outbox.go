@@ -22,7 +22,7 @@ func (a *app) outbox() *cobra.Command {
 		a.outboxChange(&d, "requeue", "Publish parked events again, and those that wait behind them", "requeued", outbox.Store.Requeue),
 		a.outboxChange(&d, "discard", "Delete parked events, so that those behind them go on", "discarded", outbox.Store.Discard))
 	f := cmd.PersistentFlags()
-	f.StringVar(&d.url, "db", "", "postgres:// URL, or the file of an SQLite database (default: $DATABASE_URL, which keeps a password out of the list of processes)")
+	f.StringVar(&d.url, "db", "", "postgres:// URL or host=… dbname=…, or the file of an SQLite database (default: $DATABASE_URL, which keeps a password out of the list of processes)")
 	f.StringVar(&d.table, "table", "outbox", "the table's name")
 	f.StringVar(&d.schema, "schema", "", "its schema in PostgreSQL (default: the search_path's)")
 	return cmd
@@ -70,8 +70,7 @@ func (a *app) outboxStats(d *database) *cobra.Command {
 					relay = fmt.Sprintf("%s, for another %v", st.Holder, st.Lease.Round(time.Millisecond))
 				}
 				t.row("relay", relay)
-				t.flush()
-				return nil
+				return t.flush()
 			})
 		},
 	}
@@ -104,29 +103,18 @@ func (a *app) outboxParked(d *database) *cobra.Command {
 }
 
 func (a *app) listParked(events iter.Seq2[outbox.Parked, error]) error {
-	var t *table
-	for p, err := range events {
-		switch {
-		case err != nil:
-			return err
-		case a.json:
+	return listing[outbox.Parked]{
+		header: []string{"ID", "SUBJECT", "KEY", "PARKED", "REASON"},
+		row: func(p outbox.Parked) []string {
 			m := p.Message
-			if err := a.printJSON(parkedEvent{m.ID, m.Subject, m.Key, p.Age.Seconds(), p.Reason, m.Header, newPayload(m.Data)}); err != nil {
-				return err
-			}
-			continue
-		case t == nil:
-			t = newTable(a.out, "ID", "SUBJECT", "KEY", "PARKED", "REASON")
-		}
-		t.row(p.Message.ID, string(p.Message.Subject), p.Message.Key, p.Age.Round(time.Second).String()+" ago", clip(printable(p.Reason), 70))
-	}
-	switch {
-	case t != nil:
-		t.flush()
-	case !a.json:
-		fmt.Fprintln(a.errs, "no parked events")
-	}
-	return nil
+			return []string{m.ID, string(m.Subject), m.Key, p.Age.Round(time.Second).String() + " ago", clip(printable(p.Reason), 70)}
+		},
+		json: func(p outbox.Parked) any {
+			m := p.Message
+			return parkedEvent{m.ID, m.Subject, m.Key, p.Age.Seconds(), p.Reason, m.Header, newPayload(m.Data)}
+		},
+		none: "no parked events",
+	}.print(a, events)
 }
 
 // parked yields the parked events, some at a time.
@@ -197,8 +185,8 @@ func (a *app) change(ctx context.Context, s outbox.Store, ids []string, all bool
 		if err := a.printJSON(map[string]int{done: n}); err != nil {
 			return err
 		}
-	} else {
-		fmt.Fprintf(a.out, "%s %d\n", done, n)
+	} else if err := a.printf("%s %d\n", done, n); err != nil {
+		return err
 	}
 	if n < len(ids) && !all { // another may have been at it
 		return fmt.Errorf("%w: %d of %d", errNotParked, len(ids)-n, len(ids))

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -66,10 +68,17 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
+// printf prints to the standard output.
+func (a *app) printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(a.out, format, args...)
+	return err
+}
+
 // table prints rows in columns. What is in them is made printable.
 type table struct {
 	w    *tabwriter.Writer
 	rows int
+	err  error // the first of writing
 }
 
 func newTable(w io.Writer, header ...string) *table {
@@ -87,13 +96,64 @@ func (t *table) row(cells ...string) {
 	}
 	t.print(cells)
 	if t.rows++; t.rows%flushEvery == 0 {
-		t.flush()
+		_ = t.flush()
 	}
 }
 
-func (t *table) print(cells []string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
+func (t *table) print(cells []string) {
+	_, err := fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+	t.fail(err)
+}
 
-func (t *table) flush() { _ = t.w.Flush() }
+// flush prints what is left, and returns why something was not printed.
+func (t *table) flush() error {
+	t.fail(t.w.Flush())
+	return t.err
+}
+
+func (t *table) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// listing is how things are listed: as a table, or as JSON.
+type listing[E any] struct {
+	header []string
+	row    func(E) []string
+	json   func(E) any
+	none   string // what is said where there is nothing
+}
+
+// print prints what comes, also what came before an error.
+func (l listing[E]) print(a *app, all iter.Seq2[E, error]) error {
+	var t *table
+	for e, err := range all {
+		switch {
+		case err != nil && t != nil:
+			return errors.Join(err, t.flush())
+		case err != nil:
+			return err
+		case a.json:
+			if err := a.printJSON(l.json(e)); err != nil {
+				return err
+			}
+			continue
+		case t == nil:
+			t = newTable(a.out, l.header...)
+		}
+		if t.row(l.row(e)...); t.err != nil {
+			return t.err
+		}
+	}
+	switch {
+	case t != nil:
+		return t.flush()
+	case !a.json:
+		fmt.Fprintln(a.errs, l.none)
+	}
+	return nil
+}
 
 // printJSON prints v on one line, without what a terminal would act upon.
 func (a *app) printJSON(v any) error {

@@ -134,8 +134,7 @@ the broker deduplicates.`,
 				case a.json:
 					return a.printJSON(map[string]string{"subject": string(s), "id": id})
 				}
-				fmt.Fprintf(a.out, "published %s, id %s\n", s, printable(id))
-				return nil
+				return a.printf("published %s, id %s\n", s, printable(id))
 			})
 		},
 	}

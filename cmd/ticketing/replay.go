@@ -118,15 +118,15 @@ func (a *app) work(ctx context.Context, store deadletter.Store, letters iter.Seq
 			break
 		}
 		p.clear()
-		fmt.Fprintln(a.errs, "ticketing: "+oneLine(err.Error()))
+		a.complain(err)
 	}
 	p.clear()
 	if a.json {
 		if err := a.printJSON(map[string]int{done: p.n, "failed": failed}); err != nil {
 			return err
 		}
-	} else {
-		fmt.Fprintf(a.out, "%s %d\n", done, p.n)
+	} else if err := a.printf("%s %d\n", done, p.n); err != nil {
+		return err
 	}
 	if last != nil {
 		return fmt.Errorf("%d not %s, the last because of: %w", failed, done, last)

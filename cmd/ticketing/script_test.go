@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,6 +21,8 @@ func TestDoctorLooksAtNATSStreaming(t *testing.T) { onStan(t, "doctor_streaming"
 
 func TestWhatIsPublishedIsHeardAndTakenFromNobody(t *testing.T) { onBoth(t, "live") }
 
+func TestEveryEnvelopeNamesTheSameSource(t *testing.T) { onBoth(t, "envelope") }
+
 func TestAnOutboxIsLookedAfter(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
 		runScripts(t, []string{"outbox"}, func(env *testscript.Env) error {
@@ -29,16 +32,36 @@ func TestAnOutboxIsLookedAfter(t *testing.T) {
 		})
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
-		server := pgtest.New(t).URL()
-		for _, script := range []string{"outbox", "outbox_schema"} {
-			schema, url := pgtest.Schema(t, server)
+		server := pgtest.New(t)
+		askPassword(t, server)
+		for _, script := range []string{"outbox", "outbox_schema", "outbox_postgres"} {
+			schema, address := pgtest.Schema(t, server.URL())
+			at, err := url.Parse(address)
+			if err != nil {
+				t.Fatal(err)
+			}
 			runScripts(t, []string{script}, func(env *testscript.Env) error {
-				env.Setenv("DB", url)
+				env.Setenv("DB", address)
 				env.Setenv("SCHEMA", schema)
+				env.Setenv("HOST", at.Hostname())
+				env.Setenv("PORT", at.Port())
 				return nil
 			})
 		}
 	})
+}
+
+// askPassword makes the role guest, which may connect with a password and has
+// no other right. The server reads whom it asks for one when it starts.
+func askPassword(t *testing.T, s *pgtest.Server) {
+	pgtest.Exec(t, s.URL(), `CREATE ROLE guest LOGIN PASSWORD 'right'`)
+	pgtest.Exec(t, s.URL(), `DO $$ BEGIN EXECUTE format(
+		'COPY (VALUES (''host all guest all scram-sha-256''), (''host all all all trust'')) TO %L',
+		current_setting('hba_file')); END $$`)
+	s.Stop()
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestMistakesAreASentenceAndAnExitStatus(t *testing.T) {

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 )
@@ -69,6 +72,29 @@ func TestAnInterruptIsStatus130(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := run(ctx, []string{"dead", "list"}, nil, &out, &errs); code != exitInterrupted || !strings.HasPrefix(errs.String(), "ticketing: ") {
 		t.Errorf("status %d, %s", code, &errs)
+	}
+}
+
+func TestTheVersionIsTheModulesAndTheRevisionThatWasBuilt(t *testing.T) {
+	revision := []debug.BuildSetting{{Key: "vcs.revision", Value: "24f45b9"}, {Key: "vcs.modified", Value: "true"}}
+	for want, info := range map[string]*debug.BuildInfo{
+		"(devel)":                        {},
+		"v0.1.0":                         {Main: debug.Module{Version: "v0.1.0"}},
+		"(devel), revision 24f45b9":      {Main: debug.Module{Version: "(devel)"}, Settings: revision},
+		"v0.1.0+dirty, revision 24f45b9": {Main: debug.Module{Version: "v0.1.0+dirty"}, Settings: revision},
+		"unknown":                        nil,
+	} {
+		if got := version(info, info != nil); got != want {
+			t.Errorf("version %q, want %q", got, want)
+		}
+	}
+}
+
+func TestADatabaseThatRefusesIsStatus4(t *testing.T) {
+	for code, want := range map[string]int{"28P01": exitDenied, "28000": exitDenied, "42501": exitDenied, "42601": exitFailed} {
+		if got := status(fmt.Errorf("wrapped: %w", &pgconn.PgError{Code: code})); got != want {
+			t.Errorf("status %d of SQLSTATE %s, want %d", got, code, want)
+		}
 	}
 }
 

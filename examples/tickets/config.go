@@ -16,7 +16,8 @@ import (
 // config is the service's environment. Beside what [natswrap.FromEnv] reads:
 //
 //	PORT              of HTTP, 3000; 0 takes a free one
-//	JWT_KEY           that the auth service signs with; unset: a random one
+//	JWT_KEY           that the auth service signs with, every byte of it; unset
+//	                  or empty: a random one
 //	TICKETS_DB        the database's file; unset: in memory
 //	SHUTDOWN_TIMEOUT  from the signal to the end, 25s; Kubernetes kills after 30
 //	LOG_LEVEL         debug, info, warn or error; info, with the embedded broker debug
@@ -52,7 +53,7 @@ func readConfig(lookup func(name string) (string, bool)) (config, error) {
 		}
 		c.port = int(n)
 	}
-	c.jwtKey = get("JWT_KEY")
+	c.jwtKey, _ = lookup("JWT_KEY") // not trimmed: the auth service does not, either
 	c.db = cmp.Or(get("TICKETS_DB"), store.Memory)
 	if v := get("SHUTDOWN_TIMEOUT"); v != "" {
 		d, err := time.ParseDuration(v)

@@ -42,6 +42,16 @@ func TestEveryVariableIsRead(t *testing.T) {
 	}
 }
 
+// The auth service signs with every byte of it, and a Secret made of a file ends
+// with a line.
+func TestTheKeyIsTakenAsItIs(t *testing.T) {
+	for _, key := range []string{"asdf\n", " asdf", " ", ""} {
+		if c, err := readConfig(from(map[string]string{"JWT_KEY": key})); err != nil || c.jwtKey != key {
+			t.Errorf("the key %q is read as %q (error %v)", key, c.jwtKey, err)
+		}
+	}
+}
+
 func TestEveryVariableThatIsWrongIsNamedAtOnceAndNotQuoted(t *testing.T) {
 	const wrong = "wrong-value"
 	_, err := readConfig(from(map[string]string{

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ducnguyen96/ticketing-common/examples/tickets/internal/auth"
 )
 
 // tryIt is the environment of somebody who has set nothing.
@@ -151,6 +153,34 @@ func TestWithAKeyOfYourOwnNoTokenIsPrinted(t *testing.T) {
 		if status, _, err := c.do(http.MethodPost, path, ""); err != nil || status != http.StatusNotFound {
 			t.Errorf("order of an unknown ticket: status %d, error %v", status, err)
 		}
+	}
+}
+
+// White space is a part of the key, as it is for the auth service.
+func TestATokenOfTheAuthServiceIsTakenWhateverItsKeyIs(t *testing.T) {
+	for _, key := range []string{"asdf\n", " "} {
+		env := tryIt("")
+		env["JWT_KEY"], env["LOG_LEVEL"] = key, "info"
+		out, _ := inProcess(t, env)
+		c := newClient(t, out.url())
+		var err error
+		if c.token, err = auth.New(key).Sign(demoUser); err != nil {
+			t.Fatal(err)
+		}
+		if status, _, err := c.create("mine"); err != nil || status != http.StatusCreated {
+			t.Errorf("key %q: status %d, error %v", key, status, err)
+		}
+		if strings.Contains(out.String(), "a random key") {
+			t.Errorf("key %q: printed\n%s", key, out)
+		}
+	}
+}
+
+func TestAnEmptyKeyIsNoneAndSoIsSaid(t *testing.T) {
+	env := tryIt("")
+	env["JWT_KEY"] = ""
+	if out, _ := inProcess(t, env); !strings.Contains(out.String(), "a random key, because JWT_KEY is not set; a token to try: eyJ") {
+		t.Errorf("printed\n%s", out)
 	}
 }
 

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -72,11 +73,8 @@ func run(ctx context.Context, stdout, stderr io.Writer, lookup func(string) (str
 	}
 
 	var token string
+	a := auth.New(cmp.Or(cfg.jwtKey, rand.Text()))
 	if cfg.jwtKey == "" {
-		cfg.jwtKey = rand.Text()
-	}
-	a := auth.New(cfg.jwtKey)
-	if v, _ := lookup("JWT_KEY"); v == "" {
 		if token, err = a.Sign(demoUser); err != nil {
 			return err
 		}

@@ -151,6 +151,24 @@ func TestNoSecretStandsInAManifest(t *testing.T) {
 	}
 }
 
+// A port that it says nothing of stays open.
+func TestTheReadmeSaysWhoMayReachEachPortOfTheServers(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, advice, _ := strings.Cut(string(readme), "- The NATS servers ask for no password")
+	advice, _, ok := strings.Cut(advice, "\n\n")
+	if !ok {
+		t.Fatal("there is no advice on passwords")
+	}
+	for _, p := range loadBroker(t, "jetstream").container(t, "nats").Ports {
+		if !strings.Contains(advice, fmt.Sprint(p.ContainerPort)) {
+			t.Errorf("it does not say who may reach the port %s, %d:%s", p.Name, p.ContainerPort, advice)
+		}
+	}
+}
+
 // The images are of the versions that the tests of this module run with.
 func TestImagesAreOfTheVersionsThatAreTested(t *testing.T) {
 	mod, err := os.ReadFile("../../../go.mod")
