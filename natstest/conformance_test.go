@@ -3,6 +3,8 @@ package natstest_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -16,13 +18,14 @@ func TestTheBrokerContractHolds(t *testing.T) {
 	r := &natstest.Recorder{MaxPayload: limit}
 	brokertest.Run(t, brokertest.Harness{
 		Connect:    func(testing.TB) brokertest.Conn { return newConn(r) },
-		Feed:       func(_ testing.TB, c brokertest.Conn, m *ticketing.Message) { c.(*conn).feed(m) },
+		Feed:       func(t testing.TB, c brokertest.Conn, m *ticketing.Message) { c.(*conn).feed(t, m) },
 		MaxPayload: limit,
 	})
 }
 
 // conn is a recorder with what the suite needs beyond it: a Close, and a feed
-// that does not wait for the verdict.
+// that does not wait for the verdict. It has a place for the suite's subjects and
+// for no other.
 type conn struct {
 	*natstest.Recorder
 	closed context.Context
@@ -52,7 +55,20 @@ func (c *conn) Send(ctx context.Context, m *ticketing.Message, done func(error))
 		done(ticketing.NewPublishError(ticketing.OutcomeNotSent, m, ticketing.ErrClosed))
 		return
 	}
+	if err := c.CheckSubject(ctx, m.Subject); errors.Is(err, ticketing.ErrNoStream) && m.Validate() == nil {
+		done(ticketing.NewPublishError(ticketing.OutcomeRejected, m, err))
+		return
+	}
 	c.Recorder.Send(ctx, m, done)
+}
+
+var subjects = brokertest.Subjects()
+
+func (c *conn) CheckSubject(ctx context.Context, s ticketing.Subject) error {
+	if err := c.Recorder.CheckSubject(ctx, s); err != nil || slices.Contains(subjects, s) {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ticketing.ErrNoStream, s)
 }
 
 func (c *conn) Receive(ctx context.Context, s ticketing.Subscription, handle func(context.Context, *ticketing.Inbound)) error {
@@ -84,8 +100,8 @@ func (c *conn) Receive(ctx context.Context, s ticketing.Subscription, handle fun
 	return err
 }
 
-// feed returns once m is handed over.
-func (c *conn) feed(m *ticketing.Message) {
+// feed returns once m is handed over, or cannot be.
+func (c *conn) feed(t testing.TB, m *ticketing.Message) {
 	handed := make(chan struct{})
 	c.mu.Lock()
 	c.handed[m.ID] = handed
@@ -96,6 +112,16 @@ func (c *conn) feed(m *ticketing.Message) {
 			opts = append(opts, natstest.WithHeader(name, v))
 		}
 	}
-	c.idle.Go(func() { natstest.DeliverRaw(new(fakeTB), c.Recorder, m.Subject, m.Data, opts...) })
-	<-handed
+	fake, ended := new(fakeTB), make(chan struct{})
+	c.idle.Go(func() {
+		defer close(ended)
+		natstest.DeliverRaw(fake, c.Recorder, m.Subject, m.Data, opts...)
+	})
+	select {
+	case <-handed:
+	case <-ended:
+		if fake.failed {
+			t.Error(fake.text.String())
+		}
+	}
 }

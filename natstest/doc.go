@@ -15,7 +15,8 @@
 // [RequireOnePublished], [RequireNonePublished] and [RequireSequence] fail the
 // test with what was recorded instead: the nearest events as diffs, and a line
 // for each other subject. [Await] waits for an event that another goroutine
-// publishes. All return what they matched.
+// publishes. All but [RequireNonePublished], which has nothing to return, return
+// what they matched.
 //
 // Package outbox/outboxtest makes a Recorder of what is in an outbox's table, for
 // the same assertions.

@@ -17,6 +17,7 @@
 package brokertest
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"testing"
@@ -47,7 +48,11 @@ type Harness struct {
 	Crash func(c Conn)
 	// Feed makes a message come to the receivers of its subject. Nil: it is
 	// sent, and waited for. A broker that does not store what is sent (its
-	// Capabilities lack Fetch) needs one; it is called after Receive was.
+	// Capabilities lack Fetch) needs one. Unless they have Durable it is called
+	// only when a Receive of the subject is running, or has just been begun, which
+	// it has to wait for. It may be called from a goroutine beside the test's, and
+	// so reports with Errorf, and returns at the latest when the test's context
+	// has ended and the connection is closed.
 	Feed func(t testing.TB, c Conn, m *ticketing.Message)
 	// MaxPayload is the largest message that the broker takes, in bytes. Zero:
 	// the test of larger ones is skipped.
@@ -90,7 +95,7 @@ var tests = []conformanceTest{
 	{"a crash between hand-over and acknowledgement loses nothing", durable, testCrash},
 
 	{"members of a group share, each message goes to one", groups, testGroupShares},
-	{"two members share a backlog with a slow handler", groups, testBacklogIsShared},
+	{"two members share a backlog with a slow handler", backlog, testBacklogIsShared},
 	{"two groups both get every message", groups, testTwoGroups},
 	{"one group on two subjects gets each on its own", groups, testOneGroupTwoSubjects},
 
@@ -112,16 +117,29 @@ var tests = []conformanceTest{
 	{"deliveries that no handler saw use up none of a listener's attempts", fetch, testListenerUnseen},
 }
 
+// listenerGroup is the group of the suite's listeners, listened are their
+// subjects.
+const listenerGroup = "group"
+
+var listened = []ticketing.Subject{
+	keyedEvent{}.Subject(), backoffEvent{}.Subject(), versionedEvent{}.Subject(), poisonEvent{}.Subject(), strictEvent{}.Subject(),
+	unseenEvent{}.Subject(), outcomeEvent{}.Subject(), waitingEvent{}.Subject(),
+}
+
 // Subjects returns the subjects that the suite publishes to, dead letters
-// included. The broker under test has to store them.
+// included. The broker under test has to store them. Those of dead letters begin
+// with [ticketing.DeadLetterPrefix] and a dot: an adapter that has a place for
+// them anyway may have to be configured without.
 func Subjects() []ticketing.Subject {
 	var all []ticketing.Subject
 	for _, test := range tests {
 		s := subjectFor(test.name)
 		all = append(all, s, second(s))
 	}
-	return append(all, keyedEvent{}.Subject(), backoffEvent{}.Subject(), versionedEvent{}.Subject(), poisonEvent{}.Subject(), strictEvent{}.Subject(),
-		unseenEvent{}.Subject(), outcomeEvent{}.Subject(), waitingEvent{}.Subject())
+	for _, s := range listened {
+		all = append(all, s, ticketing.DeadLetterSubject(listenerGroup, s))
+	}
+	return all
 }
 
 func subjectFor(name string) ticketing.Subject {
@@ -155,7 +173,7 @@ func Run(t *testing.T, h Harness) {
 			if missing := test.needs(has); missing != "" {
 				t.Skipf("not tested: the broker declares that it has no %s", missing)
 			}
-			test.run(&suite{T: t, Harness: h, has: has, subject: subjectFor(test.name)})
+			test.run(newSuite(t, h, has, subjectFor(test.name)))
 		})
 	}
 }
@@ -167,6 +185,9 @@ func durable(c ticketing.Capabilities) string   { return missing(c.Durable, "Dur
 func handBack(c ticketing.Capabilities) string  { return missing(c.HandBack, "HandBack") }
 func keepAlive(c ticketing.Capabilities) string { return missing(c.KeepAlive, "KeepAlive") }
 func groups(c ticketing.Capabilities) string    { return missing(c.Groups, "Groups") }
+
+// backlog is what a group needs that gets what was there before its first member.
+func backlog(c ticketing.Capabilities) string { return cmp.Or(groups(c), durable(c)) }
 
 func missing(has bool, name string) string {
 	if has {

@@ -13,7 +13,7 @@ func testGroupShares(s *suite) {
 	sub.AckWait = 30 * time.Second // what comes twice is no redelivery
 	members := []*intake{s.receive(a, sub), s.receive(b, sub)}
 	const n = 100
-	go s.feed(a, s.subject, numbered(n)...)
+	s.feedMeanwhile(a, s.subject, numbered(n)...)
 	seen := map[string]int{}
 	for range n {
 		in, m := s.either(members)
@@ -65,10 +65,13 @@ func testBacklogIsShared(s *suite) {
 	}
 	done := make(chan handled, n)
 	for member, in := range members {
-		go func() {
+		s.meanwhile(func() {
 			for m := first[member]; ; {
 				time.Sleep(work) // what the handler does
-				in.ack(m)
+				if err := m.Settle(ticketing.Verdict{Kind: ticketing.Ack}); err != nil {
+					s.complain("acknowledge %s: %v", m.Data, err)
+					return
+				}
 				done <- handled{member, string(m.Data)}
 				select {
 				case m = <-in.msgs:
@@ -76,7 +79,7 @@ func testBacklogIsShared(s *suite) {
 					return
 				}
 			}
-		}()
+		})
 	}
 	seen := map[string]bool{}
 	share := [2]int{}

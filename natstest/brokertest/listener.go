@@ -26,16 +26,20 @@ func (e keyedEvent) Key() string              { return e.ID }
 // quietly keeps the scripted failures out of the log.
 var quietly = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// listen runs a listener until the subtest's end, or until stop is called.
+// listen runs a listener until the subtest's end, or until stop is called. Its
+// subject is one of listened.
 func listen[E ticketing.Event](s *suite, c Conn, h ticketing.Handler[E], opts *ticketing.ListenerOptions) (stop func()) {
+	if subject := (*new(E)).Subject(); !slices.Contains(listened, subject) {
+		s.Fatalf("brokertest: Subjects does not tell that there is a listener on %s", subject)
+	}
 	quiet := *opts
 	quiet.Logger = quietly
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() { result <- ticketing.NewListener(c, "group", h, &quiet).Listen(ctx) }()
+	go func() { result <- ticketing.NewListener(c, listenerGroup, h, &quiet).Listen(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := s.await(result); err != nil {
+		if err := s.completion(result); err != nil { // Fatal in a OnceFunc is a panic
 			s.Errorf("Listen = %v, want nil", err)
 		}
 	})
@@ -87,13 +91,13 @@ func testListenerOrder(s *suite) {
 		MaxBackoff:  5 * time.Millisecond,
 		AckWait:     time.Second,
 	})
-	go func() {
-		for n := range each {
-			for key := range keys {
-				s.feed(c, keyedEvent{}.Subject(), fmt.Sprintf(`{"id":"key-%d","n":%d}`, key, n))
-			}
+	var events []string
+	for n := range each {
+		for key := range keys {
+			events = append(events, fmt.Sprintf(`{"id":"key-%d","n":%d}`, key, n))
 		}
-	}()
+	}
+	s.feedMeanwhile(c, keyedEvent{}.Subject(), events...)
 	select {
 	case <-done:
 	case <-time.After(3 * s.Patience):
@@ -124,10 +128,7 @@ func testListenerBackoff(s *suite) {
 		close(handled)
 		return nil
 	}, &ticketing.ListenerOptions{MinBackoff: time.Hour})
-	go func() {
-		s.feed(c, backoffEvent{}.Subject(), slices.Repeat([]string{`{"id":"bad"}`}, 20)...)
-		s.feed(c, backoffEvent{}.Subject(), `{"id":"good"}`)
-	}()
+	s.feedMeanwhile(c, backoffEvent{}.Subject(), append(slices.Repeat([]string{`{"id":"bad"}`}, 20), `{"id":"good"}`)...)
 	select {
 	case <-handled:
 	case <-time.After(s.Patience):
@@ -186,11 +187,11 @@ func testListenerVersions(s *suite) {
 	if s.has.Groups {
 		stops = append(stops, listen(s, s.connect(), handler, &opts))
 	}
-	go func() {
-		for _, i := range rand.Perm(keys * versions) {
-			s.feed(c, versionedEvent{}.Subject(), fmt.Sprintf(`{"id":"key-%d","version":%d}`, i%keys, 1+i/keys))
-		}
-	}()
+	var events []string
+	for _, i := range rand.Perm(keys * versions) {
+		events = append(events, fmt.Sprintf(`{"id":"key-%d","version":%d}`, i%keys, 1+i/keys))
+	}
+	s.feedMeanwhile(c, versionedEvent{}.Subject(), events...)
 	select {
 	case <-done:
 	case <-time.After(3 * s.Patience):

@@ -118,11 +118,11 @@ func testListenerOutcomes(s *suite) {
 			over()
 		},
 	})
-	go func() {
-		for does := range outcomes {
-			s.feed(c, outcomeEvent{}.Subject(), `{"does":"`+does+`"}`)
-		}
-	}()
+	var events []string
+	for does := range outcomes {
+		events = append(events, `{"does":"`+does+`"}`)
+	}
+	s.feedMeanwhile(c, outcomeEvent{}.Subject(), events...)
 	select {
 	case <-done:
 	case <-time.After(s.Patience):

@@ -33,7 +33,7 @@ func testHandOverOrder(s *suite) {
 	c := s.connect()
 	in := s.receive(c, s.subscription())
 	data := numbered(200)
-	go s.feed(c, s.subject, data...)
+	s.feedMeanwhile(c, s.subject, data...)
 	for _, d := range data {
 		in.ack(in.want(d))
 	}
@@ -143,7 +143,7 @@ func testWindow(s *suite) {
 	sub.AckWait = 30 * time.Second
 	in := s.receive(c, sub)
 	data := numbered(3 * window)
-	go s.feed(c, s.subject, data...)
+	s.feedMeanwhile(c, s.subject, data...)
 	var held []*ticketing.Inbound
 	for _, d := range data {
 		if len(held) == window {

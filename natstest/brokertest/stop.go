@@ -6,9 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/goleak"
-
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 )
 
 // testPositionSurvives settles a part of the messages in each of three runs.
@@ -154,11 +153,8 @@ func testNothingLeaks(s *suite) {
 		closeConn(s.T, c, s.Patience)
 	}
 	use() // an embedded server keeps goroutines for a channel or consumer that is new
-	before := goleak.IgnoreCurrent()
+	defer leaktest.Check(s)()
 	for range 3 {
 		use()
-	}
-	if err := goleak.Find(before); err != nil {
-		s.Error(err)
 	}
 }

@@ -18,6 +18,40 @@ type suite struct {
 	has     ticketing.Capabilities
 	subject ticketing.Subject
 	ids     int
+	others  sync.WaitGroup // goroutines beside the test's
+}
+
+// newSuite makes a subtest's. It waits for the goroutines beside the test's when
+// everything else has ended: one that reports later would be a panic, in place of
+// what went wrong.
+func newSuite(t *testing.T, h Harness, has ticketing.Capabilities, subject ticketing.Subject) *suite {
+	s := &suite{T: t, Harness: h, has: has, subject: subject}
+	s.Cleanup(func() {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.others.Wait()
+		}()
+		select {
+		case <-ended:
+		case <-time.After(s.Patience):
+			s.Errorf("a Send, a settlement or Harness.Feed does not return within %v of the end", s.Patience)
+		}
+	})
+	return s
+}
+
+// meanwhile runs f beside the test, which must not end it: it reports with
+// complain.
+func (s *suite) meanwhile(f func()) { s.others.Go(f) }
+
+// complain is Errorf for what runs beside the test. What fails because the
+// subtest has ended is no news.
+func (s *suite) complain(format string, args ...any) {
+	s.Helper()
+	if s.Context().Err() == nil {
+		s.Errorf(format, args...)
+	}
 }
 
 // connect opens a connection that is closed with the subtest.
@@ -78,14 +112,26 @@ func (s *suite) sendAsync(ctx context.Context, c Conn, m *ticketing.Message) <-c
 	return result
 }
 
+var errNoCompletion = errors.New("no completion")
+
+// await waits for a completion. If there is none it ends the test, so it is for
+// the test's own goroutine.
 func (s *suite) await(result <-chan error) error {
 	s.Helper()
+	err := s.completion(result)
+	if errors.Is(err, errNoCompletion) {
+		s.Fatal(err)
+	}
+	return err
+}
+
+// completion is await for any goroutine.
+func (s *suite) completion(result <-chan error) error {
 	select {
 	case err := <-result:
 		return err
 	case <-time.After(s.Patience):
-		s.Fatalf("no completion within %v", s.Patience)
-		return nil
+		return fmt.Errorf("%w within %v", errNoCompletion, s.Patience)
 	}
 }
 
@@ -93,14 +139,41 @@ func (s *suite) await(result <-chan error) error {
 func (s *suite) feed(c Conn, subject ticketing.Subject, data ...string) {
 	s.Helper()
 	for _, d := range data {
-		m := s.messageTo(subject, d)
-		if s.Feed != nil {
-			s.Feed(s.T, c, m)
-		} else if err := s.send(c, m); err != nil {
-			s.Errorf("publish %q: %v", clip(d), err) // not Fatalf: also called from goroutines
-			return
+		if err := s.feedOne(c, subject, d); err != nil {
+			s.Fatal(err)
 		}
 	}
+}
+
+// feedMeanwhile is feed beside the test.
+func (s *suite) feedMeanwhile(c Conn, subject ticketing.Subject, data ...string) {
+	s.meanwhile(func() {
+		for _, d := range data {
+			if s.Context().Err() != nil {
+				return // the subtest has ended
+			}
+			if err := s.feedOne(c, subject, d); err != nil {
+				s.complain("%v", err)
+				return
+			}
+		}
+	})
+}
+
+func (s *suite) feedOne(c Conn, subject ticketing.Subject, d string) error {
+	m := s.messageTo(subject, d)
+	if s.Feed != nil {
+		failed := s.Failed()
+		s.Feed(s.T, c, m)
+		if !failed && s.Failed() {
+			return fmt.Errorf("feed %q: the test has failed meanwhile", clip(d))
+		}
+		return nil
+	}
+	if err := s.completion(s.sendAsync(s.Context(), c, m)); err != nil {
+		return fmt.Errorf("publish %q: %w", clip(d), err)
+	}
+	return nil
 }
 
 // subscription is the subtest's, with waits that suit a test.

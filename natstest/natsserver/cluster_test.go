@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 )
 
 func TestAReplicatedStreamCanBeCreatedAtOnce(t *testing.T) {
@@ -103,6 +104,21 @@ func storedInTheEnd(ctx context.Context, t *testing.T, js jetstream.JetStream) u
 	}
 }
 
+func TestAClusterTellsClientsOfItsServersOnlyWhereItIsConfiguredTo(t *testing.T) {
+	for name, opts := range map[string][]natsserver.Option{
+		"by default":    nil,
+		"when it is to": {natsserver.Configure(func(o *server.Options) { o.Cluster.NoAdvertise = false })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nc, _ := connect(t, natsserver.RunCluster(t, 3, opts...).Servers()[0].URL())
+			if told, want := nc.DiscoveredServers(), len(opts) > 0; len(told) > 0 != want {
+				t.Errorf("the client was told of %q, want others: %t", told, want)
+			}
+		})
+	}
+}
+
 func TestWaitReadySaysWhatIsMissingWhenItsContextEnds(t *testing.T) {
 	t.Parallel()
 	c := natsserver.RunCluster(t, 3)
@@ -153,7 +169,7 @@ func TestAClusterThatHasRunBeforeKeepsItsMessages(t *testing.T) {
 func TestShutdownOfAClusterLeavesNothing(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	ignore := goleak.IgnoreCurrent()
+	nothingLeft := leaktest.Check(t)
 	c, err := natsserver.StartCluster(3)
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +188,7 @@ func TestShutdownOfAClusterLeavesNothing(t *testing.T) {
 	if entries, _ := os.ReadDir(tmp); len(entries) != 0 {
 		t.Errorf("%v left in the temporary directory", entries)
 	}
-	goleak.VerifyNone(t, ignore)
+	nothingLeft()
 }
 
 func TestAClusterThatCannotBeSaysWhy(t *testing.T) {

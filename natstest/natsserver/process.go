@@ -14,7 +14,6 @@ import (
 
 	"github.com/ducnguyen96/ticketing-common/internal/port"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
-	"github.com/nats-io/nats-server/v2/server"
 )
 
 // Process is a NATS server in a child process, which can be killed, suspended
@@ -28,8 +27,8 @@ type Process struct {
 }
 
 // ProcessCluster is a set of JetStream servers in child processes that
-// replicate to each other. They do not tell their clients of each other, so
-// that a client that was given proxies stays with these.
+// replicate to each other. As those of a [Cluster] they do not tell their clients
+// of each other, unless an option of their [Role] has them do it.
 type ProcessCluster struct{ servers []*Process }
 
 // node is what a parent tells the role.
@@ -68,7 +67,7 @@ func (n *node) run(ctx context.Context, opts []Option) error {
 		}
 	}
 	if n.Name != "" {
-		opts = append([]Option{Configure(join(n.Name, n.RoutePort, n.Routes)), Configure(reticent)}, opts...)
+		opts = append([]Option{Configure(join(n.Name, n.RoutePort, n.Routes))}, opts...)
 	}
 	s, err := Start(append(opts, Port(n.Port), StoreDir(n.StoreDir))...)
 	if err != nil {
@@ -83,9 +82,6 @@ func (n *node) run(ctx context.Context, opts []Option) error {
 	<-ctx.Done()
 	return nil
 }
-
-// reticent keeps a server from telling its clients of the others.
-func reticent(o *server.Options) { o.Cluster.NoAdvertise = true }
 
 // awaitCluster waits until a server of a cluster of n has a leader, or is one
 // that knows all others. It returns false when ctx ends.
@@ -103,8 +99,9 @@ func (s *Server) awaitCluster(ctx context.Context, n int) bool {
 }
 
 // RunProcess starts a server for a test in a child process. The role is one
-// that the test program dispatches to [Role]. When the test ends the process is
-// killed. A server that does not start fails the test.
+// that the test program's TestMain dispatches to [Role], by [process.Dispatch].
+// When the test ends the process is killed. A server that does not start fails
+// the test.
 func RunProcess(t testing.TB, role string, opts ...process.Option) *Process {
 	t.Helper()
 	p, err := StartProcess(role, t.TempDir(), append([]process.Option{process.Output(t.Output())}, opts...)...)
@@ -157,9 +154,10 @@ func (p *Process) URL() string { return "nats://" + p.port.Addr() }
 func (p *Process) Name() string { return p.name }
 
 // RunProcessCluster starts n servers for a test in child processes, at least
-// two. It returns when a leader is elected and knows all servers, so that a
-// replicated stream can be created at once. When the test ends the processes
-// are killed. A cluster that does not start fails the test.
+// two, in a role as for [RunProcess]. It returns when a leader is elected and
+// knows all servers, so that a replicated stream can be created at once, which
+// takes as long as with [RunCluster]. When the test ends the processes are killed.
+// A cluster that does not start fails the test.
 //
 // Restart returns when the one server accepts connections, which is before it
 // has caught up with the others, and before a leader is elected where there is

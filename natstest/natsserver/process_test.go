@@ -104,6 +104,10 @@ func TestAClusterOfProcessesSurvivesAnyOfThem(t *testing.T) {
 	if got := storedInTheEnd(ctx, t, js); got != uint64(acknowledged) {
 		t.Errorf("%d messages, want %d", got, acknowledged)
 	}
+	nc, _ := connect(t, c.Servers()[0].URL())
+	if told := nc.DiscoveredServers(); len(told) != 0 {
+		t.Errorf("the client was told of %q, want no other servers", told)
+	}
 	if len(strings.Split(c.URL(), ",")) != 3 {
 		t.Errorf("URL %q", c.URL())
 	}

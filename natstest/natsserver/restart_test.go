@@ -9,10 +9,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 )
 
 func TestRestartKeepsPortAndMessages(t *testing.T) {
@@ -101,7 +101,7 @@ func TestRestartWaitsForAPortThatSomebodyElseHas(t *testing.T) {
 }
 
 func TestShutdownIsIdempotentAndWaits(t *testing.T) {
-	ignore := goleak.IgnoreCurrent()
+	nothingLeft := leaktest.Check(t)
 	s, err := natsserver.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestShutdownIsIdempotentAndWaits(t *testing.T) {
 	if s.NATS().Running() {
 		t.Error("the server runs after Shutdown")
 	}
-	goleak.VerifyNone(t, ignore)
+	nothingLeft()
 }
 
 func TestNothingIsWrittenAfterShutdown(t *testing.T) {

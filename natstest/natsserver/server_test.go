@@ -11,18 +11,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 )
 
 const pollTick = 5 * time.Millisecond
 
 // connect returns a connection that is closed with the test, and JetStream
-// over it.
+// over it. A cluster on a busy machine may need longer than the client's default
+// of 5 s for a stream.
 func connect(t testing.TB, url string, opts ...nats.Option) (*nats.Conn, jetstream.JetStream) {
 	t.Helper()
 	nc, err := nats.Connect(url, opts...)
@@ -30,7 +31,7 @@ func connect(t testing.TB, url string, opts ...nats.Option) (*nats.Conn, jetstre
 		t.Fatalf("connect: %v", err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(60*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tmp := t.TempDir()
 			t.Setenv("TMPDIR", tmp)
-			ignore := goleak.IgnoreCurrent()
+			nothingLeft := leaktest.Check(t)
 			s, err := natsserver.Start(tt.opt)
 			if err == nil {
 				s.Shutdown()
@@ -236,7 +237,7 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 			if entries, _ := os.ReadDir(tmp); len(entries) != 0 {
 				t.Errorf("%v left in the temporary directory", entries)
 			}
-			goleak.VerifyNone(t, ignore)
+			nothingLeft()
 		})
 	}
 }

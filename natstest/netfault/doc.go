@@ -24,4 +24,13 @@
 //
 // [Proxy.Heal] ends all of them. The proxy knows nothing of the protocol that
 // it carries; TLS goes through it as well.
+//
+// A server that tells its clients of other servers, as those of a NATS cluster do
+// (connect_urls), shows them a way around the proxy: a client that is cut off
+// reconnects there, and a test that it survives a cut passes without one. The
+// clusters of package natsserver do not tell; another's has to be told not to
+// (no_advertise), or the client to stay with the addresses that it has
+// ([nats.IgnoreDiscoveredServers]).
+//
+// [nats.IgnoreDiscoveredServers]: https://pkg.go.dev/github.com/nats-io/nats.go#IgnoreDiscoveredServers
 package netfault

@@ -9,8 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 )
 
@@ -218,13 +217,13 @@ func TestOneHalfBreaksAndTheOtherIsNotTold(t *testing.T) {
 func TestAHalfThatIsLeftMayEndByItself(t *testing.T) {
 	s := runTarget(t)
 	p := netfault.Run(t, s.addr)
-	ignore := goleak.IgnoreCurrent()
+	nothingLeft := leaktest.Check(t)
 	client := dial(t, p)
 	server := s.accepted()
 	p.BreakClients()
 	wantReset(t, client)
 	server.Close()
-	goleak.VerifyNone(t, ignore)
+	nothingLeft()
 }
 
 func TestAMuteProxyAcceptsAndSaysNothing(t *testing.T) {

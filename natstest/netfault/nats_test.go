@@ -70,3 +70,26 @@ func TestANATSClientLivesThroughTheFaults(t *testing.T) {
 	p.Heal()
 	wantMessage("after a black hole")
 }
+
+func TestAClientOfAClusterDoesNotGoAroundItsProxy(t *testing.T) {
+	p := netfault.Run(t, natsserver.RunCluster(t, 3).Servers()[0].URL())
+	// It gives up soon, where there is no way but the proxy.
+	end := make(chan string, 64)
+	nc, err := nats.Connect(p.URL(),
+		nats.MaxReconnects(2), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.ReconnectHandler(func(nc *nats.Conn) { end <- "back through " + nc.ConnectedUrl() }),
+		nats.ClosedHandler(func(*nats.Conn) { end <- "closed" }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	p.Cut()
+	select {
+	case got := <-end:
+		if got != "closed" {
+			t.Errorf("the proxy is cut, and the connection is %s", got)
+		}
+	case <-time.After(patience):
+		t.Error("the proxy is cut, and the connection is not closed")
+	}
+}

@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 )
 
@@ -116,7 +115,7 @@ func TestATargetThatCannotBeIsRefusedWithoutItsPassword(t *testing.T) {
 
 func TestCloseEndsEverythingAndWaits(t *testing.T) {
 	s := runTarget(t)
-	ignore := goleak.IgnoreCurrent()
+	nothingLeft := leaktest.Check(t)
 	p, err := netfault.Start(s.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +149,7 @@ func TestCloseEndsEverythingAndWaits(t *testing.T) {
 		c.Close()
 		t.Error("the port is still open")
 	}
-	goleak.VerifyNone(t, ignore)
+	nothingLeft()
 }
 
 func TestFaultsMayComeFromAnywhereAtAnyTime(t *testing.T) {

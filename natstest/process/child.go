@@ -31,8 +31,12 @@ const (
 // standard ones.
 const readyFD = 3
 
-// readyMark begins what Ready writes, so that an empty text is something, too.
-const readyMark = "ready "
+// What the child writes there: by Dispatch that it came so far, and then what
+// begins the text of Ready, so that an empty one is something, too.
+const (
+	dispatchMark = "dispatch "
+	readyMark    = "ready "
+)
 
 // Dispatch runs the role that this process was started for, and exits. In a
 // process that was not started by this package it returns at once. It belongs
@@ -44,6 +48,7 @@ func Dispatch(roles Roles) {
 	}
 	ready := os.NewFile(readyFD, "ready")
 	closeOnExec(readyFD)
+	_, _ = io.WriteString(ready, dispatchMark) // it fails when there is no parent
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin) // it ends with the parent
 		os.Exit(1)

@@ -18,7 +18,17 @@ import (
 
 const patience = 60 * time.Second
 
+// forgetVar has a child forget to call Dispatch, and do something else.
+const forgetVar = "PROCESS_TEST_FORGET"
+
 func TestMain(m *testing.M) {
+	switch os.Getenv(forgetVar) {
+	case "test":
+		leaktest.Main(m)
+	case "hang":
+		_, _ = io.Copy(io.Discard, os.Stdin) // it ends with the parent
+		os.Exit(1)
+	}
 	process.Dispatch(process.Roles{
 		"echo":     echo,
 		"restarts": restarts,

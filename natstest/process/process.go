@@ -68,14 +68,19 @@ func (p *Process) start() error {
 	}
 	text, err := io.ReadAll(ready)
 	_ = ready.Close() // only read from
-	said, ok := strings.CutPrefix(string(text), readyMark)
+	said, dispatched := strings.CutPrefix(string(text), dispatchMark)
+	said, ok := strings.CutPrefix(said, readyMark)
+	hint := ""
+	if !dispatched {
+		hint = " (does TestMain, or main, call process.Dispatch? It has not come there)"
+	}
 	switch {
 	case err != nil:
 		r.kill()
-		return fmt.Errorf("process: %s did not call Ready within %v: %w", p.cfg.name, p.cfg.timeout, err)
+		return fmt.Errorf("process: %s did not call Ready within %v%s: %w", p.cfg.name, p.cfg.timeout, hint, err)
 	case !ok:
 		r.kill() // if it only closed the pipe
-		return fmt.Errorf("process: %s ended before it called Ready, as its output may tell: %v", p.cfg.name, r.cmd.ProcessState)
+		return fmt.Errorf("process: %s ended before it called Ready, as its output may tell: %v%s", p.cfg.name, r.cmd.ProcessState, hint)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

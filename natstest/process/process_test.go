@@ -15,8 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/natstest/process"
 )
 
@@ -179,7 +178,7 @@ func TestAChildThatDoesNotGetReadyIsAnErrorAndIsGone(t *testing.T) {
 		{"hang", "did not call Ready within 200ms", "", os.ErrDeadlineExceeded},
 	} {
 		t.Run(tt.role, func(t *testing.T) {
-			ignore := goleak.IgnoreCurrent()
+			nothingLeft := leaktest.Check(t)
 			var out bytes.Buffer
 			timeout := patience
 			if tt.target != nil {
@@ -196,7 +195,31 @@ func TestAChildThatDoesNotGetReadyIsAnErrorAndIsGone(t *testing.T) {
 			if !strings.Contains(out.String(), tt.output) {
 				t.Errorf("output %q, want %q", out.String(), tt.output)
 			}
-			goleak.VerifyNone(t, ignore)
+			nothingLeft()
+		})
+	}
+}
+
+func TestAProgramThatForgetsDispatchIsAskedForIt(t *testing.T) {
+	for _, tt := range []struct {
+		name, role, forget string
+		timeout            time.Duration
+		asked              bool
+	}{
+		{"it tests instead", "echo", "test", patience, true},
+		{"it does something else", "echo", "hang", 200 * time.Millisecond, true},
+		{"the role returns", "leave", "", patience, false},
+		{"there is no such role", "unknown", "", patience, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := process.Start(tt.role, process.Env(forgetVar+"="+tt.forget), process.Output(t.Output()), process.StartTimeout(tt.timeout))
+			if err == nil {
+				p.Kill()
+				t.Fatal("it started")
+			}
+			if asked := strings.Contains(err.Error(), "does TestMain, or main, call process.Dispatch"); asked != tt.asked {
+				t.Errorf("error %q asks for Dispatch: %t, want %t", err, asked, tt.asked)
+			}
 		})
 	}
 }

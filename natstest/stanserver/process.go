@@ -55,8 +55,9 @@ func Role(opts ...Option) process.Role {
 }
 
 // RunProcess starts a server for a test in a child process. The role is one
-// that the test program dispatches to [Role]. When the test ends the process is
-// killed. A server that does not start fails the test.
+// that the test program's TestMain dispatches to [Role], by [process.Dispatch].
+// When the test ends the process is killed. A server that does not start fails
+// the test.
 func RunProcess(t testing.TB, role string, opts ...process.Option) *Process {
 	t.Helper()
 	p, err := StartProcess(role, t.TempDir(), append([]process.Option{process.Output(t.Output())}, opts...)...)

@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	stand "github.com/nats-io/nats-streaming-server/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/stan.go"
-	"go.uber.org/goleak"
 )
 
 func TestRestartOfAMemoryStoreComesBackEmpty(t *testing.T) {
@@ -132,7 +132,7 @@ func TestRestartOfTheNATSServerAloneKeepsTheMemoryStoresSession(t *testing.T) {
 }
 
 func TestShutdownIsIdempotentAndWaits(t *testing.T) {
-	ignore := goleak.IgnoreCurrent()
+	nothingLeft := leaktest.Check(t)
 	s, err := stanserver.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestShutdownIsIdempotentAndWaits(t *testing.T) {
 	if state := s.Streaming().State(); state != stand.Shutdown {
 		t.Errorf("the server is in state %v after Shutdown", state)
 	}
-	goleak.VerifyNone(t, ignore)
+	nothingLeft()
 	if err := s.Restart(); err != nil {
 		t.Errorf("restart of a memory store: %v", err)
 	}

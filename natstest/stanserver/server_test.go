@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ducnguyen96/ticketing-common/internal/leaktest"
 	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/stanserver"
 	natsd "github.com/nats-io/nats-server/v2/server"
 	stand "github.com/nats-io/nats-streaming-server/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/stan.go"
-	"go.uber.org/goleak"
 )
 
 const (
@@ -244,7 +244,7 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 		{"NATS options that contradict each other", stanserver.ConfigureNATS(func(o *natsd.Options) { o.MaxPending = 1 }), "max_payload"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ignore := goleak.IgnoreCurrent()
+			nothingLeft := leaktest.Check(t)
 			s, err := stanserver.Start(tt.opt)
 			if err == nil {
 				s.Shutdown()
@@ -253,7 +253,7 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 			if !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(tt.want)) {
 				t.Errorf("error %q does not say %q", err, tt.want)
 			}
-			goleak.VerifyNone(t, ignore)
+			nothingLeft()
 		})
 	}
 }
