@@ -32,7 +32,8 @@ import (
 // Errors: a message that can never be stored ([Message.Validate], the server's
 // limit of size) is refused before it is sent, as [OutcomeRejected] with
 // [ErrInvalidEvent]; a ctx that has ended before the
-// message was admitted is [OutcomeNotSent] with the ctx's error.
+// call is [OutcomeNotSent] with the ctx's error, and one that ends while the call
+// waits for a place in the window is [OutcomeBusy] with it.
 type Sender interface {
 	Send(ctx context.Context, m *Message, done func(error))
 }

@@ -13,8 +13,9 @@ import (
 // handle it. What the broker does not know of it is zero.
 type Letter struct {
 	Ref
-	// ID is the event's id, which a replay keeps.
-	ID string
+	// ID is the event's id, and Key its key where a CloudEvents envelope carries
+	// that. A replay keeps both.
+	ID, Key string
 	// Died is when the dead letter was stored.
 	Died time.Time
 	// Reason is the last error of the handler, on one line.
@@ -22,8 +23,8 @@ type Letter struct {
 	// Attempts is how often the event was tried: not at all where it could
 	// not be decoded.
 	Attempts int
-	// Published and Position are when the event was stored where its
-	// listener got it, and its sequence there.
+	// Published and Position are when the event was published, or stored where
+	// no envelope tells, and its sequence where its listener got it.
 	Published time.Time
 	Position  uint64
 	// Cut says what is missing of the event, which was too large to be stored
@@ -37,7 +38,7 @@ type Letter struct {
 // FromMessage reads a dead letter. It is for brokers: m has the headers that a
 // [ticketing.Listener] gives it, and the time when it was stored.
 func FromMessage(r Ref, m *ticketing.Message) *Letter {
-	l := &Letter{Ref: r, ID: m.ID, Died: m.Time, Data: m.Data}
+	l := &Letter{Ref: r, ID: m.ID, Key: m.Key, Died: m.Time, Data: m.Data}
 	value := func(name string) string {
 		if v := m.Header[name]; len(v) > 0 {
 			return v[0]
@@ -73,9 +74,8 @@ func own(h map[string][]string) map[string][]string {
 	return h
 }
 
-// Replay returns the message that hands the event to its group again: with its
-// id, its headers and its payload, and a dedupe id of its own. It is for
-// brokers.
+// Replay returns the message that hands the event to its group again: as it was,
+// with a dedupe id of its own. It is for brokers.
 func (l *Letter) Replay() *ticketing.Message {
 	of := strconv.FormatUint(l.Sequence, 10)
 	header := maps.Clone(l.Header)
@@ -84,11 +84,16 @@ func (l *Letter) Replay() *ticketing.Message {
 	}
 	header[ticketing.HeaderReplayGroup] = []string{l.Group}
 	header[ticketing.HeaderReplayOf] = []string{of}
+	published := l.Published
+	if published.IsZero() {
+		published = time.Now()
+	}
 	return &ticketing.Message{
 		ID:       l.ID,
 		DedupeID: l.ID + "/replay/" + of,
+		Key:      l.Key,
 		Subject:  l.Subject,
-		Time:     time.Now(),
+		Time:     published,
 		Header:   header,
 		Data:     l.Data,
 	}

@@ -21,11 +21,11 @@ type Finding struct {
 }
 
 // Inspect looks at a configuration and at the broker that it names, and changes
-// nothing there: whether the configuration is valid, the connection can be
-// made and the client id is free; on JetStream whether the stream stores the
-// subjects, dead letters have a place, and the groups' consumers are as
-// listeners need them. It is for whoever is on call; a service has
-// [Client.Healthy].
+// nothing there: whether the configuration is valid and the connection can be
+// made; on NATS Streaming whether the client id is free; on JetStream whether the
+// stream stores the subjects, dead letters have a place, and the groups'
+// consumers are as listeners need them. It is for whoever is on call; a service
+// has [Client.Healthy].
 //
 // On NATS Streaming it registers with the client id for a moment. One that a
 // client has which still answers the server is left alone.

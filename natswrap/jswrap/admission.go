@@ -2,11 +2,15 @@ package jswrap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 )
+
+// errFull is why a publish was not let in within its ctx.
+var errFull = errors.New("waiting for a place in the window")
 
 // admission waits for a place.
 type admission struct {
@@ -16,9 +20,9 @@ type admission struct {
 }
 
 // admit gives p a place and a token. It blocks while the table is full, and
-// returns ctx's error when that ends before, or ErrClosed, or ErrNotConnected
-// while there is no connection; where wait is set it blocks for that, too, and
-// returns both.
+// returns errFull with ctx's error when that ends before, or ErrClosed, or
+// ErrNotConnected while there is no connection; where wait is set it blocks for
+// that, too, and returns it with ctx's error.
 func (f *flights) admit(ctx context.Context, p *pending) error {
 	f.mu.Lock()
 	if f.refusing {
@@ -52,12 +56,13 @@ func (f *flights) admit(ctx context.Context, p *pending) error {
 	if f.down {
 		return fmt.Errorf("%w: %w", ticketing.ErrNotConnected, context.Cause(ctx))
 	}
-	return context.Cause(ctx)
+	return fmt.Errorf("%w of %d publishes: %w", errFull, f.max, context.Cause(ctx))
 }
 
 // add puts p into the table. The lock is held.
 func (f *flights) add(p *pending) {
 	p.token = f.next
+	p.reply = f.replyTo(p.token) // now: from here on it may be written to a new connection
 	f.next++
 	p.born = f.now
 	if p.repeat {

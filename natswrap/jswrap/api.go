@@ -25,18 +25,19 @@ var errAPITimeout = fmt.Errorf("the JetStream API did not answer within %v", api
 // request runs f, which asks the JetStream API, and returns its result. It
 // returns without when ctx ends, when the API does not answer, and when the
 // server refuses the request for want of permission, which it does not say in
-// an answer.
-func request[T any](ctx context.Context, c *Client, f func(context.Context) (T, error)) (T, error) {
-	return value(f, func(f func(context.Context) error) error { return c.request(ctx, f) })
+// an answer. api is the subject of f's request without [apiPrefix], or all but
+// its last tokens: what others ask for at the same time may be denied.
+func request[T any](ctx context.Context, c *Client, api string, f func(context.Context) (T, error)) (T, error) {
+	return value(f, func(f func(context.Context) error) error { return c.request(ctx, api, f) })
 }
 
-func (c *Client) request(ctx context.Context, f func(context.Context) error) error {
+func (c *Client) request(ctx context.Context, api string, f func(context.Context) error) error {
 	ctx, stop := context.WithTimeoutCause(ctx, apiTimeout, errAPITimeout)
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer c.denials.watch(func(subject string) {
-		if strings.HasPrefix(subject, apiPrefix) {
+		if rest, ok := strings.CutPrefix(subject, apiPrefix+api); ok && (rest == "" || rest[0] == '.') {
 			cancel(denied(subject))
 		}
 	})()

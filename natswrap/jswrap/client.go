@@ -27,7 +27,6 @@ type Client struct {
 	js    jetstream.JetStream
 
 	// Sending.
-	ackInbox   string // with the dot; a token follows
 	maxPayload atomic.Int64
 	wire       *wire
 	flights    *flights
@@ -82,7 +81,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		c.envelope = cloudevent.NewWriter(cfg.Source)
 	}
 	c.flights = newFlights(cfg.MaxPending, cfg.AckTimeout)
-	c.flights.wait, c.flights.overdue, c.flights.resend = cfg.WaitForConnection, c.onOverdue, c.resend
+	c.flights.wait, c.flights.overdue, c.flights.resend, c.flights.expired = cfg.WaitForConnection, c.onOverdue, c.resend, c.onExpired
 	c.link.Set(true)
 	c.wire = newWire(c.flights, &c.link)
 	ready := make(chan struct{})
@@ -94,10 +93,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		OnClosed: func() {
 			c.onLost()
 			c.abandon()
-			go func() {
-				<-ready
-				c.shutdown(c.life)
-			}()
+			go c.afterClose(ready)
 		},
 		OnAsyncError: func(_ *nats.Subscription, err error) {
 			if subject, ok := deniedPublish(err); ok {
@@ -115,7 +111,9 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		TLSCert:   cfg.TLSCert,
 		TLSKey:    cfg.TLSKey,
 		Logger:    cfg.Logger,
-	}, c.state.Options()...)
+	}, append(c.state.Options(),
+		// A write that is stuck holds the client's lock.
+		nats.FlusherTimeout(cfg.AckTimeout), nats.ReconnectOnFlusherError())...)
 	if err != nil {
 		c.endLife()
 		return nil, err
@@ -127,6 +125,16 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("connect to JetStream: %w", err)
 	}
 	return c, nil
+}
+
+// afterClose ends the client whose connection was closed by others, once Connect
+// is ready. Where that has failed there is nothing to end: ctx may end as the
+// connection is made, which is closed then.
+func (c *Client) afterClose(ready <-chan struct{}) {
+	<-ready
+	if c.nc != nil {
+		c.shutdown(c.life)
+	}
 }
 
 // start makes the connection a client.
@@ -148,8 +156,8 @@ func (c *Client) start(ctx context.Context) error {
 
 // subscribeAcks subscribes to the answers to publishes.
 func (c *Client) subscribeAcks(ctx context.Context) error {
-	c.ackInbox = c.nc.NewInbox() + "."
-	sub, err := c.nc.Subscribe(c.ackInbox+"*", c.onAck)
+	c.flights.inbox = c.nc.NewInbox() + "."
+	sub, err := c.nc.Subscribe(c.flights.inbox+"*", c.onAck)
 	if err != nil {
 		return err
 	}

@@ -86,6 +86,12 @@ func (c *Client) ensureConsumer(ctx context.Context, stream string, want jetstre
 	case err != nil:
 		return nil, err
 	}
+	return c.repairConsumer(ctx, stream, info, want)
+}
+
+// repairConsumer brings the settings of a consumer in line with want. It returns
+// what the server says of it then, or an unfitError.
+func (c *Client) repairConsumer(ctx context.Context, stream string, info *jetstream.ConsumerInfo, want jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
 	have := info.Config
 	if broken := brokenConsumer(have, want); len(broken) > 0 {
 		return nil, unfit(stream, want.Durable, broken)
@@ -97,7 +103,7 @@ func (c *Client) ensureConsumer(ctx context.Context, stream string, want jetstre
 	log := c.cfg.Logger.With("stream", stream, "consumer", want.Durable)
 	if c.cfg.VerifyOnly {
 		if need := mustChange(have); len(need) > 0 {
-			return nil, fmt.Errorf("consumer %s of stream %s cannot serve this group: %v; and the configuration says to change nothing", want.Durable, stream, need)
+			return nil, unfitError(fmt.Sprintf("consumer %s of stream %s cannot serve this group: %v; and the configuration says to change nothing", want.Durable, stream, need))
 		}
 		d.log(log, "consumer differs from the configuration and is left as it is")
 		return info, nil
@@ -107,11 +113,15 @@ func (c *Client) ensureConsumer(ctx context.Context, stream string, want jetstre
 }
 
 func (c *Client) consumerInfo(ctx context.Context, stream, name string) (*jetstream.ConsumerInfo, error) {
-	return c.consumerCall(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return c.js.Consumer(ctx, stream, name) })
+	return c.consumerCall(ctx, "CONSUMER.INFO."+stream+"."+name, func(ctx context.Context) (jetstream.Consumer, error) {
+		return c.js.Consumer(ctx, stream, name)
+	})
 }
 
 func (c *Client) createConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
-	have, err := c.consumerCall(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return c.js.CreateConsumer(ctx, stream, want) })
+	have, err := c.consumerCall(ctx, "CONSUMER.CREATE."+stream+"."+want.Durable, func(ctx context.Context) (jetstream.Consumer, error) {
+		return c.js.CreateConsumer(ctx, stream, want)
+	})
 	if errors.Is(err, jetstream.ErrConsumerExists) {
 		err = fmt.Errorf("%w: %w", errRace, err)
 	}
@@ -119,11 +129,13 @@ func (c *Client) createConsumer(ctx context.Context, stream string, want jetstre
 }
 
 func (c *Client) updateConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
-	return c.consumerCall(ctx, func(ctx context.Context) (jetstream.Consumer, error) { return c.js.UpdateConsumer(ctx, stream, want) })
+	return c.consumerCall(ctx, "CONSUMER.CREATE."+stream+"."+want.Durable, func(ctx context.Context) (jetstream.Consumer, error) {
+		return c.js.UpdateConsumer(ctx, stream, want)
+	})
 }
 
-func (c *Client) consumerCall(ctx context.Context, f func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
-	consumer, err := request(ctx, c, f)
+func (c *Client) consumerCall(ctx context.Context, api string, f func(context.Context) (jetstream.Consumer, error)) (*jetstream.ConsumerInfo, error) {
+	consumer, err := request(ctx, c, api, f)
 	if err != nil {
 		return nil, err
 	}
@@ -131,14 +143,15 @@ func (c *Client) consumerCall(ctx context.Context, f func(context.Context) (jets
 }
 
 func (c *Client) deleteConsumer(ctx context.Context, stream, name string) error {
-	err := c.request(ctx, func(ctx context.Context) error { return c.js.DeleteConsumer(ctx, stream, name) })
-	return err
+	return c.request(ctx, "CONSUMER.DELETE."+stream+"."+name, func(ctx context.Context) error {
+		return c.js.DeleteConsumer(ctx, stream, name)
+	})
 }
 
 // streamMade returns when a stream was made, or zero where the account may not
 // ask.
 func (c *Client) streamMade(ctx context.Context, name string) (made time.Time, err error) {
-	s, err := request(ctx, c, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
+	s, err := c.openStream(ctx, name)
 	switch {
 	case errors.Is(err, ticketing.ErrPermission):
 		return made, nil
@@ -148,9 +161,14 @@ func (c *Client) streamMade(ctx context.Context, name string) (made time.Time, e
 	return s.CachedInfo().Created, nil
 }
 
-// unfit is the error for a consumer that breaks what a subscription promises.
+// unfitError is the error for a consumer that breaks what a subscription
+// promises, and stays as it is.
+type unfitError string
+
+func (e unfitError) Error() string { return string(e) }
+
 func unfit(stream, name string, broken differences) error {
-	return fmt.Errorf("consumer %s of stream %s cannot serve this group: %v; delete it, or choose another group", name, stream, broken)
+	return unfitError(fmt.Sprintf("consumer %s of stream %s cannot serve this group: %v; delete it, or choose another group", name, stream, broken))
 }
 
 func pushConsumer(stream, name string) error {

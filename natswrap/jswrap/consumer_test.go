@@ -120,12 +120,18 @@ func TestReceiveWithoutPermissionSaysSo(t *testing.T) {
 	for name, deny := range map[string]string{
 		"to create the consumer": "$JS.API.CONSUMER.CREATE.>",
 		"to ask for messages":    "$JS.API.CONSUMER.MSG.NEXT.>",
+		"to acknowledge them":    "$JS.ACK.>",
 	} {
 		t.Run(name, func(t *testing.T) {
 			admin, user := restricted(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{deny}}})
-			connect(t, config(admin))
-			if err := receive(t, connect(t, config(user)), group).wait(); !errors.Is(err, ticketing.ErrPermission) {
-				t.Errorf("Receive = %v, want ErrPermission", err)
+			a := connect(t, config(admin))
+			mustSend(t, a, subject, "{}")
+			in := receive(t, connect(t, config(user)), group)
+			if deny == "$JS.ACK.>" {
+				in.settle(in.want("{}"), ticketing.Ack)
+			}
+			if err := in.wait(); !errors.Is(err, ticketing.ErrPermission) || !strings.Contains(err.Error(), strings.TrimSuffix(deny, ">")) {
+				t.Errorf("Receive = %v, want ErrPermission and %s", err, deny)
 			}
 		})
 	}

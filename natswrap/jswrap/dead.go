@@ -11,6 +11,7 @@ import (
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/deadletter"
+	"github.com/ducnguyen96/ticketing-common/internal/cloudevent"
 )
 
 // deadLetters is the dead letters' stream, seen as a [deadletter.Store].
@@ -29,7 +30,7 @@ func (d deadLetters) open(ctx context.Context) (jetstream.Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up the stream of the dead letters: %w", err)
 	}
-	s, err := request(ctx, d.c, func(ctx context.Context) (jetstream.Stream, error) { return d.c.js.Stream(ctx, name) })
+	s, err := d.c.openStream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("look at stream %s: %w", name, err)
 	}
@@ -83,7 +84,11 @@ func deadFilter(f deadletter.Filter) string {
 }
 
 func (d deadLetters) message(ctx context.Context, s jetstream.Stream, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
-	return request(ctx, d.c, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return s.GetMsg(ctx, seq, opts...) })
+	api, cfg := "STREAM.MSG.GET.", s.CachedInfo().Config
+	if cfg.AllowDirect {
+		api = "DIRECT.GET."
+	}
+	return request(ctx, d.c, api+cfg.Name, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return s.GetMsg(ctx, seq, opts...) })
 }
 
 func (d deadLetters) letter(s jetstream.Stream, raw *jetstream.RawStreamMsg) (*deadletter.Letter, bool) {
@@ -91,12 +96,21 @@ func (d deadLetters) letter(s jetstream.Stream, raw *jetstream.RawStreamMsg) (*d
 	if !ok {
 		return nil, false // another's: the stream stores all of dead.>
 	}
-	m := ticketing.Message{Time: raw.Time, Data: raw.Data}
-	m.ID, m.Header = splitHeader(raw.Header)
+	m := opened(raw)
+	m.Time = raw.Time // the envelope's is its writer's
 	if m.ID == "" {
 		m.ID = positionID(s.CachedInfo().Config.Name, delivery{sequence: raw.Sequence, time: raw.Time.UnixNano()})
 	}
-	return deadletter.FromMessage(deadletter.Ref{Group: group, Subject: subject, Sequence: raw.Sequence}, &m), true
+	return deadletter.FromMessage(deadletter.Ref{Group: group, Subject: subject, Sequence: raw.Sequence}, m), true
+}
+
+// opened is a stored message as a listener gets it: out of its envelope, where
+// it has one. It changes the message's header.
+func opened(raw *jetstream.RawStreamMsg) *ticketing.Message {
+	m := &ticketing.Message{Time: raw.Time, Data: raw.Data}
+	m.ID, m.Header = splitHeader(raw.Header)
+	cloudevent.ReadHeader(m)
+	return m
 }
 
 // Get implements [deadletter.Store].
@@ -152,12 +166,11 @@ func (d deadLetters) Replay(ctx context.Context, l *deadletter.Letter) error {
 // complete puts into m what its dead letter lacks, from where the event was
 // published. Headers that are not there any more are done without.
 func (d deadLetters) complete(ctx context.Context, l *deadletter.Letter, m *ticketing.Message) error {
-	raw, err := d.original(ctx, l)
+	event, err := d.original(ctx, l)
 	switch {
 	case err == nil:
-		m.Data = raw.Data
-		_, rest := splitHeader(raw.Header)
-		for name, values := range rest {
+		m.Data = event.Data
+		for name, values := range event.Header {
 			if _, ours := m.Header[name]; !ours {
 				m.Header[name] = values
 			}
@@ -175,20 +188,24 @@ func (d deadLetters) complete(ctx context.Context, l *deadletter.Letter, m *tick
 }
 
 // original returns the event that l was made of, where it is still stored.
-func (d deadLetters) original(ctx context.Context, l *deadletter.Letter) (*jetstream.RawStreamMsg, error) {
+func (d deadLetters) original(ctx context.Context, l *deadletter.Letter) (*ticketing.Message, error) {
 	name, err := d.c.streamOf(ctx, string(l.Subject))
 	if err != nil {
 		return nil, err
 	}
-	s, err := request(ctx, d.c, func(ctx context.Context) (jetstream.Stream, error) { return d.c.js.Stream(ctx, name) })
+	s, err := d.c.openStream(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := d.message(ctx, s, l.Position)
-	if err == nil && (raw.Subject != string(l.Subject) || !raw.Time.Equal(l.Published)) {
-		err = jetstream.ErrMsgNotFound // of a stream that was made anew
+	if err != nil {
+		return nil, err
 	}
-	return raw, err
+	event := opened(raw)
+	if raw.Subject != string(l.Subject) || !event.Time.Equal(l.Published) {
+		return nil, jetstream.ErrMsgNotFound // of a stream that was made anew
+	}
+	return event, nil
 }
 
 // Discard implements [deadletter.Store].
@@ -207,7 +224,8 @@ func (d deadLetters) Discard(ctx context.Context, r deadletter.Ref) error {
 }
 
 func (d deadLetters) remove(ctx context.Context, s jetstream.Stream, seq uint64) error {
-	err := d.c.request(ctx, func(ctx context.Context) error { return s.DeleteMsg(ctx, seq) })
+	api := "STREAM.MSG.DELETE." + s.CachedInfo().Config.Name
+	err := d.c.request(ctx, api, func(ctx context.Context) error { return s.DeleteMsg(ctx, seq) })
 	if gone(err) {
 		return deadletter.ErrNotFound
 	}

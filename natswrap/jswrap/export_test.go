@@ -23,3 +23,16 @@ func (c *Client) Waiting(subject ticketing.Subject) int {
 // SetGiveBackGrace is for a test of the order, on a machine that may stand still
 // for as long. It is called before Receive.
 func (c *Client) SetGiveBackGrace(d time.Duration) { c.receivers.grace = d }
+
+// Queued returns how many publishes wait for the writer, with those that have
+// ended.
+func (c *Client) Queued() (n int) {
+	c.wire.frames.mu.Lock()
+	defer c.wire.frames.mu.Unlock()
+	for _, f := range c.wire.frames.items {
+		if f.pub != nil {
+			n++
+		}
+	}
+	return n
+}

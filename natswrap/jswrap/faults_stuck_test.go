@@ -128,6 +128,41 @@ func TestCloseWhileTheNetworkIsBlackHoledIsBoundedByItsContext(t *testing.T) {
 	}
 }
 
+// Protection: FlusherTimeout in Connect. Without it the writer sits in the client
+// for a minute, and meanwhile the publishes of every AckTimeout come and go.
+func TestAServerThatDoesNotReadIsFoundWithinAckTimeout(t *testing.T) {
+	t.Parallel()
+	p := netfault.Run(t, natsserver.Run(t).URL())
+	cfg := config(p.URL())
+	cfg.AckTimeout, cfg.MaxPending = time.Second, 64
+	c := connect(t, cfg)
+	p.BlackHole(netfault.ToServer)
+	large := strings.Repeat("x", 1<<19)
+	start, most := time.Now(), 0
+	var results []<-chan error
+	for c.Healthy() && time.Since(start) < 20*time.Second {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		results = append(results, sendAsync(ctx, c, message(subject, large)))
+		cancel()
+		most = max(most, c.Queued())
+	}
+	if took := time.Since(start); c.Healthy() || took > 8*time.Second {
+		t.Errorf("it is found after %v: %t", took, !c.Healthy())
+	}
+	if most > 2*cfg.MaxPending { // those that end make room a moment before they are forgotten
+		t.Errorf("%d publishes waited for the writer, %d may be open", most, cfg.MaxPending)
+	}
+	for _, r := range results {
+		var pe *ticketing.PublishError
+		if err := await(t, r, "the outcome"); !errors.As(err, &pe) {
+			t.Errorf("a publish ended with %v", err)
+		}
+	}
+	p.Heal()
+	last := message(subject, "the last")
+	until(t, "the connection works again", func() bool { return send(t, c, last) == nil })
+}
+
 // Protection: Client.closing.
 func TestAHundredConcurrentCloses(t *testing.T) {
 	c := connect(t, config(natsserver.Run(t).URL()))

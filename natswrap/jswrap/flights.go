@@ -46,8 +46,10 @@ type flights struct {
 	timeout time.Duration
 	tick    time.Duration // how often the table is looked through
 	wait    bool          // those who come while the connection is down wait
+	inbox   string        // where the answers come to, with the dot; a token follows
 	overdue func([]*pending)
 	resend  func([]*pending)
+	expired func() // some have ended without an answer
 
 	mu       sync.Mutex
 	table    map[uint64]*pending
@@ -158,7 +160,6 @@ func (f *flights) sweep() {
 	if f.ticking {
 		f.timer.Reset(f.tick)
 	}
-	now := f.now
 	f.mu.Unlock()
 
 	if len(overdue) > 0 {
@@ -169,7 +170,8 @@ func (f *flights) sweep() {
 		f.resend(again)
 	}
 	if expired {
-		f.expire(now, dead)
+		f.expire(dead)
+		f.expired()
 	}
 }
 
@@ -184,9 +186,9 @@ func (f *flights) stall(p *pending) {
 func (f *flights) ticks(d time.Duration) uint32 { return uint32((d + f.tick - 1) / f.tick) }
 
 // expire completes those whose answer did not come in time.
-func (f *flights) expire(now, dead uint32) {
+func (f *flights) expire(dead uint32) {
 	f.finishAll(
-		func(p *pending) bool { return now-p.born > dead },
+		func(p *pending) bool { return f.now-p.born > dead }, // no earlier now: some are born since
 		func(p *pending, written bool) error {
 			switch {
 			case written, p.maybe:

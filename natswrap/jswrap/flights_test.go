@@ -195,7 +195,8 @@ func TestAPublishThatNeverGotPastAStallSaysThatNobodyAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.wire.write(&frame{pub: behind})
-	c.flights.expire(1, 0)
+	c.flights.now = 1
+	c.flights.expire(0)
 	if err := ended(outcome); !errors.Is(err, ticketing.ErrNotSent) || !errors.Is(err, errNoLeader) {
 		t.Errorf("outcome %v, want ErrNotSent and %q", err, errNoLeader)
 	}
@@ -231,4 +232,83 @@ func TestAStallHoldsEachPublishOnceAndForgetsWhatHasEnded(t *testing.T) {
 	if len(w.stalls) != 0 {
 		t.Error("the stall goes on with nothing to wait for")
 	}
+}
+
+// Protection: add, which sets it under the lock. A new connection writes what is
+// in the table, at once.
+func TestAPublishThatGetsItsPlaceHasWhereItsAnswerGoes(t *testing.T) {
+	c, first, _ := flying(t, true)
+	c.flights.finish(first.token, nil)
+	c.flights.inbox = "inbox."
+	c.flights.suspend()
+	waiting, admitted := &pending{done: func(error) {}}, make(chan error, 1)
+	go func() { admitted <- c.flights.admit(t.Context(), waiting) }()
+	for waits := false; !waits; runtime.Gosched() {
+		c.flights.mu.Lock()
+		waits = len(c.flights.waiting) == 1
+		c.flights.mu.Unlock()
+	}
+	c.flights.resume()
+	for _, p := range c.flights.reopen() {
+		if p.reply != "inbox.1" {
+			t.Errorf("it is written with the reply %q", p.reply)
+		}
+	}
+	if err := <-admitted; err != nil {
+		t.Error(err)
+	}
+}
+
+// Protection: expire's comparison with what is the time then. The sweep lets go
+// of the lock in between, and a publish that is admitted meanwhile is younger
+// than its look.
+func TestAPublishThatIsAdmittedDuringASweepIsNotExpired(t *testing.T) {
+	f := newFlights(10, time.Second)
+	f.tick = time.Hour // the test does the ticking
+	defer f.stop()
+	outcome, old := make(chan error, 1), make(chan error, 2)
+	f.resend, f.expired = func([]*pending) {}, func() {}
+	f.overdue = func([]*pending) { // the next sweep has begun
+		f.mu.Lock()
+		f.now++
+		f.mu.Unlock()
+		if err := f.admit(t.Context(), &pending{m: &ticketing.Message{}, done: func(err error) { outcome <- err }}); err != nil {
+			t.Error(err)
+		}
+	}
+	p := &pending{m: &ticketing.Message{}, done: func(err error) { old <- err }}
+	p.state.Store(stateWritten)
+	if err := f.admit(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	f.now = 1 + f.ticks(f.timeout)
+	late := &pending{m: &ticketing.Message{}, done: func(err error) { old <- err }}
+	late.state.Store(stateWritten)
+	if err := f.admit(t.Context(), late); err != nil {
+		t.Fatal(err)
+	}
+	f.sweep()
+	if f.next != 3 {
+		t.Fatal("nothing was admitted during the sweep")
+	}
+	if err := ended(old); !errors.Is(err, ticketing.ErrUnknown) {
+		t.Errorf("the old one ended with %v", err)
+	}
+	if err := ended(outcome); err != nil {
+		t.Errorf("the new one ended with %v", err)
+	}
+	f.finishAll(nil, func(*pending, bool) error { return nil })
+}
+
+// Connect has failed as its ctx ended, and the connection that was made is
+// closed. Protection: the look at nc.
+func TestTheEndOfAConnectionThatConnectGaveUpEndsNothing(t *testing.T) {
+	c, open, _ := flying(t, false)
+	c.flights.finish(open.token, nil)
+	c.receivers.init()
+	c.refused, c.closed = make(chan struct{}), make(chan struct{})
+	c.life, c.endLife = context.WithCancel(t.Context())
+	ready := make(chan struct{})
+	close(ready)
+	c.afterClose(ready) // it does not panic
 }

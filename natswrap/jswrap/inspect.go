@@ -36,7 +36,7 @@ type inspection struct {
 
 // open looks up a stream, or says why it cannot.
 func (i inspection) open(ctx context.Context, check, name string) (jetstream.Stream, bool) {
-	s, err := request(ctx, i.c, func(ctx context.Context) (jetstream.Stream, error) { return i.c.js.Stream(ctx, name) })
+	s, err := i.c.openStream(ctx, name)
 	switch {
 	case err == nil:
 		return s, true
@@ -95,7 +95,8 @@ func (i inspection) deadLetters(ctx context.Context) {
 }
 
 func (i inspection) consumers(ctx context.Context, s jetstream.Stream) {
-	all, err := request(ctx, i.c, func(ctx context.Context) (all []*jetstream.ConsumerInfo, err error) {
+	api := "CONSUMER.LIST." + s.CachedInfo().Config.Name
+	all, err := request(ctx, i.c, api, func(ctx context.Context) (all []*jetstream.ConsumerInfo, err error) {
 		list := s.ListConsumers(ctx)
 		for info := range list.Info() {
 			all = append(all, info)

@@ -232,6 +232,10 @@ func (r *receiver) absorb(d delivery, reply string) bool {
 		}
 	})
 	if held {
+		if r.bonus == 0 { // the server did not hear of it in time: the ack wait may be another
+			r.trouble.verify = true
+			r.nudge()
+		}
 		r.bonus = max(r.bonus-1, 0)
 		return true
 	}

@@ -59,7 +59,8 @@ func (r *receiver) reconnected() {
 // stops: it keeps alive what is held, and watches for signs of life. It waits
 // for nothing else.
 func (r *receiver) keep(ctx context.Context) {
-	progress := time.NewTicker(max(r.ackWait/3, time.Millisecond))
+	every := r.progressEvery()
+	progress := time.NewTicker(every)
 	defer progress.Stop()
 	heartbeat := time.NewTicker(pullHeartbeat)
 	defer heartbeat.Stop()
@@ -85,7 +86,18 @@ func (r *receiver) keep(ctx context.Context) {
 			}
 			r.lookAround(blind >= blindLimit)
 		}
+		if now := r.progressEvery(); now != every {
+			every = now
+			progress.Reset(every)
+		}
 	}
+}
+
+// progressEvery is how often the server has to hear of what is held.
+func (r *receiver) progressEvery() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.ackWait/3, time.Millisecond)
 }
 
 // blindLimit is after how many intervals without an open request a receiver
@@ -131,7 +143,8 @@ func (r *receiver) waiting() bool {
 	return r.open && r.asked > 0 && !r.stopping && r.c.state.Connected()
 }
 
-// keepAlive tells the server that everything held is in progress.
+// keepAlive tells the server that everything held is in progress, unless the
+// writer is stuck with what it was told last.
 func (r *receiver) keepAlive(now time.Time) {
 	r.mu.Lock()
 	if r.count > r.parked {
@@ -140,7 +153,7 @@ func (r *receiver) keepAlive(now time.Time) {
 	r.forgetOwed()
 	r.at.prune(now)
 	r.mu.Unlock()
-	if !r.c.state.Connected() {
+	if !r.c.state.Connected() || !r.telling.CompareAndSwap(false, true) {
 		return
 	}
 	// Under the table's lock, so that none comes after its message's verdict:
@@ -148,6 +161,7 @@ func (r *receiver) keepAlive(now time.Time) {
 	r.held.Each(func(_ uint64, it *item) {
 		r.c.wire.push(frame{subject: it.reply, data: bodyProgress})
 	})
+	r.c.wire.push(frame{call: func() { r.telling.Store(false) }})
 }
 
 // reopen opens the intake, again where it was open, and goes on trying until

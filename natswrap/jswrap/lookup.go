@@ -20,8 +20,9 @@ type home struct {
 	window time.Duration // for which it tells duplicates; 0 where that is not known
 }
 
-// homes is which stream stores a subject, as far as is known. Reading it costs
-// a publish next to nothing; it is written once per subject.
+// homes is which stream stores a subject, as far as is known: home{} where the
+// account may not ask. Reading it costs a publish next to nothing; it is written
+// once per subject.
 type homes struct {
 	mu    sync.Mutex
 	known atomic.Pointer[map[ticketing.Subject]home]
@@ -46,6 +47,14 @@ func (h *homes) set(at home, subjects ...ticketing.Subject) {
 // forget removes what is known of s.
 func (h *homes) forget(s ticketing.Subject) {
 	h.change(func(known map[ticketing.Subject]home) { delete(known, s) })
+}
+
+// forgetDenied removes what the account might not ask for: on another
+// connection it may.
+func (h *homes) forgetDenied() {
+	h.change(func(known map[ticketing.Subject]home) {
+		maps.DeleteFunc(known, func(_ ticketing.Subject, at home) bool { return at.stream == "" })
+	})
 }
 
 func (h *homes) change(f func(map[ticketing.Subject]home)) {
@@ -97,7 +106,7 @@ func (c *Client) newHome(ctx context.Context, stream string) (home, error) {
 // streamOf asks the server which stream stores a subject, or a part of it where
 // it has wildcards.
 func (c *Client) streamOf(ctx context.Context, subject string) (string, error) {
-	return request(ctx, c, func(ctx context.Context) (string, error) {
+	return request(ctx, c, "STREAM.NAMES", func(ctx context.Context) (string, error) {
 		return c.js.StreamNameBySubject(ctx, subject)
 	})
 }

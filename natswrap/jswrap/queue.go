@@ -1,6 +1,9 @@
 package jswrap
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // queue is an unbounded FIFO with many producers and one consumer, which takes
 // everything there is at once. Its users bound what they put in.
@@ -28,6 +31,13 @@ func (q *queue[T]) push(items ...T) {
 		default:
 		}
 	}
+}
+
+// drop removes what match accepts and has not been taken.
+func (q *queue[T]) drop(match func(T) bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.items = slices.DeleteFunc(q.items, match)
 }
 
 // maxSpare bounds the memory that an idle queue keeps.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -82,6 +84,8 @@ type receiver struct {
 	held  held.Table[uint64, item]
 	ready *queue[*item] // to be handed over
 	woken chan struct{} // has a token when the intake should be looked at
+
+	telling atomic.Bool // what keepAlive said last is not written yet
 
 	intake    sync.Mutex   // held while the intake is opened or closed
 	returning sync.RWMutex // read-held while a message is handed back
@@ -167,10 +171,13 @@ func (r *receiver) run(ctx context.Context, handle func(context.Context, *ticket
 	return r.result()
 }
 
-// onDenied hears of subjects that may not be published to.
+// onDenied hears of subjects that may not be published to: without requests
+// nothing comes, and without acknowledgements all of it again and again.
 func (r *receiver) onDenied(subject string) {
 	r.mu.Lock()
-	mine := subject != "" && subject == r.pullSubject
+	mine := subject != "" && subject == r.pullSubject ||
+		// Newer servers put a domain and an account hash before the stream.
+		strings.HasPrefix(subject, ackReplyPrefix) && strings.Contains(subject, "."+r.stream+"."+r.consumer+".")
 	r.mu.Unlock()
 	if mine {
 		r.fail(denied(subject))
@@ -198,7 +205,7 @@ func (r *receiver) find() error {
 
 func (r *receiver) bind() error {
 	at, known := r.c.homes.get(r.sub.Subject)
-	if !known {
+	if !known || at.stream == "" {
 		var err error
 		if at, err = r.c.lookup(r.life, r.sub.Subject); err != nil {
 			return err

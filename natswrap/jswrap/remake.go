@@ -125,10 +125,41 @@ func (r *receiver) check(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	if r.follow(info, true) {
-		return nil
+	r.mu.Lock()
+	ours := info.Created.Equal(r.at.consumer)
+	r.mu.Unlock()
+	if !ours {
+		return r.adopt(ctx, info)
 	}
-	return r.adopt(ctx, info)
+	if info, err = r.repair(ctx, info); info != nil {
+		r.follow(info, true)
+	}
+	return err
+}
+
+// repair undoes what somebody changed at the consumer, as at the start, but for
+// the ack wait: the last member to start sets it for all. Where that is not
+// possible the receiver fails, and repair returns nothing; an error is for
+// another try.
+func (r *receiver) repair(ctx context.Context, info *jetstream.ConsumerInfo) (*jetstream.ConsumerInfo, error) {
+	want := consumerConfig(r.sub)
+	want.AckWait = info.Config.AckWait
+	info, err := r.c.repairConsumer(ctx, r.stream, info, want)
+	var bad unfitError
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return info, nil
+	case errors.Is(err, jetstream.ErrConsumerDoesNotExist), errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, err
+	case errors.As(err, &bad):
+		r.fail(err)
+		return nil, nil
+	case errors.Is(err, ticketing.ErrPermission), errors.As(err, &api) && !transient(err):
+		r.fail(fmt.Errorf("consumer %s of stream %s was changed and cannot be changed back: %w", r.consumer, r.stream, err))
+		return nil, nil
+	}
+	return nil, err
 }
 
 // follow notes what the server says of the consumer, if it is the one that is
@@ -140,6 +171,7 @@ func (r *receiver) follow(info *jetstream.ConsumerInfo, lost bool) bool {
 		return false
 	}
 	r.at.follow(info)
+	r.ackWait = info.Config.AckWait
 	if lost {
 		r.at.distrust(info, time.Now())
 	}
@@ -151,6 +183,7 @@ func (r *receiver) use(info *jetstream.ConsumerInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.at.follow(info)
+	r.ackWait = info.Config.AckWait
 	r.bonus = r.held.Len() // all that comes again, and has its place
 }
 
@@ -162,9 +195,9 @@ func (r *receiver) adopt(ctx context.Context, info *jetstream.ConsumerInfo) erro
 	if err := r.confirmStream(ctx); err != nil || r.life.Err() != nil {
 		return err
 	}
-	if broken := brokenConsumer(info.Config, consumerConfig(r.sub)); len(broken) > 0 {
-		r.fail(unfit(r.stream, r.consumer, broken))
-		return nil
+	info, err := r.repair(ctx, info)
+	if info == nil {
+		return err
 	}
 	r.mu.Lock()
 	lowest, holds := r.unsettled()
@@ -258,6 +291,10 @@ func (r *receiver) verify(lost bool) {
 	case gone, err == nil && !r.follow(info, lost):
 		r.mu.Lock()
 		r.troubled(true, "the consumer was deleted")
+		r.mu.Unlock()
+	case err == nil && len(mustChange(info.Config)) > 0:
+		r.mu.Lock()
+		r.troubled(true, "the consumer was changed")
 		r.mu.Unlock()
 	case err != nil && !errors.Is(err, ticketing.ErrPermission):
 		r.mu.Lock()

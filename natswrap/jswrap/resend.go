@@ -157,6 +157,7 @@ func (c *Client) resume(connection uint64) {
 		return
 	}
 	c.maxPayload.Store(c.nc.MaxPayload())
+	c.homes.forgetDenied()
 	c.wire.forgetStalls()
 	for _, p := range c.flights.reopen() {
 		c.wire.publish(p)

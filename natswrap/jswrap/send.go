@@ -23,7 +23,8 @@ var (
 )
 
 // Send implements [ticketing.Sender]. It blocks for a place among
-// [Config].MaxPending publishes, and at the first message of a subject that
+// [Config].MaxPending publishes, and is [ticketing.ErrBusy] when ctx ends before
+// there is one; and it blocks at the first message of a subject that
 // the configured stream does not store, to look for the stream that does.
 //
 // While the connection is lost it fails at once, with
@@ -51,10 +52,13 @@ func (c *Client) Send(ctx context.Context, m *ticketing.Message, done func(error
 		return
 	}
 	if err := c.flights.admit(ctx, p); err != nil {
-		done(ticketing.NewPublishError(ticketing.OutcomeNotSent, m, err))
+		outcome := ticketing.OutcomeNotSent
+		if errors.Is(err, errFull) {
+			outcome = ticketing.OutcomeBusy
+		}
+		done(ticketing.NewPublishError(outcome, m, err))
 		return
 	}
-	p.reply = c.replyTo(p.token)
 	c.wire.push(frame{pub: p})
 }
 
@@ -101,8 +105,11 @@ func (c *Client) findHome(ctx context.Context, m *ticketing.Message) (home, erro
 		lost()
 		cancel()
 		switch {
-		case err == nil, errors.Is(err, ticketing.ErrPermission):
+		case err == nil:
 			return h, nil
+		case errors.Is(err, ticketing.ErrPermission):
+			c.homes.set(home{}, m.Subject) // the next one need not ask
+			return home{}, nil
 		case errors.Is(err, ticketing.ErrNoStream):
 			return home{}, ticketing.NewPublishError(ticketing.OutcomeRejected, m, err)
 		case ctx.Err() != nil:
@@ -172,18 +179,19 @@ func (c *Client) connected(ctx context.Context) (*natsconn.LinkState, error) {
 // a subject.
 const tokenBase = 36
 
-func (c *Client) replyTo(token uint64) string {
+func (f *flights) replyTo(token uint64) string {
 	buf := make([]byte, 0, 64)
-	buf = append(buf, c.ackInbox...)
+	buf = append(buf, f.inbox...)
 	return string(strconv.AppendUint(buf, token, tokenBase))
 }
 
 // onAck gets every answer to a publish, on the subscription's goroutine.
 func (c *Client) onAck(msg *nats.Msg) {
-	if len(msg.Subject) <= len(c.ackInbox) {
+	inbox := len(c.flights.inbox)
+	if len(msg.Subject) <= inbox {
 		return
 	}
-	token, err := strconv.ParseUint(msg.Subject[len(c.ackInbox):], tokenBase, 64)
+	token, err := strconv.ParseUint(msg.Subject[inbox:], tokenBase, 64)
 	if err != nil {
 		return
 	}
@@ -222,6 +230,13 @@ func (c *Client) onOverdue(late []*pending) {
 			c.recheck(s)
 		}
 	}
+}
+
+// onExpired forgets the publishes that ended before they were written. The
+// writer would pass them over, but it may be stuck, and others have their places
+// among MaxPending by now.
+func (c *Client) onExpired() {
+	c.wire.frames.drop(func(f frame) bool { return f.pub != nil && f.pub.state.Load() == stateSettled })
 }
 
 // onDenied fails the open publishes to a subject that may not be published to.

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
 	"github.com/ducnguyen96/ticketing-common/natstest/netfault"
 	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
@@ -221,6 +222,35 @@ func TestSendWorksWhereStreamsMayNotBeLookedUp(t *testing.T) {
 	}
 }
 
+// Protection: findHome, which remembers that the account may not ask, and
+// resume, which forgets it.
+func TestALookupThatIsDeniedIsMadeOncePerConnection(t *testing.T) {
+	admin, user := restricted(t, &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"$JS.API.STREAM.NAMES"}}})
+	connect(t, config(admin))
+	p := netfault.Run(t, user)
+	var log testlog.Buffer
+	cfg := config(p.URL())
+	cfg.Logger = log.Logger()
+	c := connect(t, cfg)
+	dead := ticketing.DeadLetterSubject("g", subject)
+	asked := func() int { return strings.Count(log.String(), "$JS.API.STREAM.NAMES") }
+	before := asked() // by the check of the place for dead letters
+	mustSend(t, c, dead, "1", "2", "3")
+	if n := asked() - before; n != 1 {
+		t.Errorf("it was denied %d times:\n%s", n, &log)
+	}
+	p.Break()
+	until(t, "the client is back", func() bool { return c.Conn().Stats().Reconnects > 0 && c.Healthy() })
+	mustSend(t, c, dead, "4", "5")
+	if n := asked() - before; n != 2 {
+		t.Errorf("it was denied %d times, want once on each connection:\n%s", n, &log)
+	}
+	// Who may not ask cannot find a stream to receive from either.
+	if err := receive(t, c, ticketing.Subscription{Subject: dead, Group: "g"}).wait(); !errors.Is(err, ticketing.ErrPermission) {
+		t.Errorf("Receive = %v, want ErrPermission", err)
+	}
+}
+
 func TestConnectWithoutPermissionSaysSoAtOnce(t *testing.T) {
 	for name, p := range map[string]*server.Permissions{
 		"for the API":   {Publish: &server.SubjectPermission{Deny: []string{"$JS.API.>"}}},
@@ -275,7 +305,7 @@ func TestAnAcknowledgementThatDoesNotComeIsUnknownAfterTheTimeout(t *testing.T) 
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	err := await(t, sendAsync(ctx, c, message(subject, "3")), "the outcome")
-	wantOutcome(t, err, ticketing.ErrNotSent, context.DeadlineExceeded)
+	wantOutcome(t, err, ticketing.ErrBusy, context.DeadlineExceeded)
 	if took := time.Since(start); took > 800*time.Millisecond {
 		t.Errorf("waiting for a place took %v, longer than its context", took)
 	}
@@ -304,7 +334,7 @@ func TestSendHonoursItsContextWhileTheServerDoesNotRead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	wantOutcome(t, await(t, sendAsync(ctx, c, message(subject, "{}")), "the outcome"), ticketing.ErrNotSent, context.DeadlineExceeded)
+	wantOutcome(t, await(t, sendAsync(ctx, c, message(subject, "{}")), "the outcome"), ticketing.ErrBusy, context.DeadlineExceeded)
 	if took := time.Since(start); took > 900*time.Millisecond {
 		t.Errorf("it took %v", took)
 	}

@@ -62,7 +62,12 @@ func (it *item) SettleInbound(in *ticketing.Inbound, v ticketing.Verdict) error 
 	if v.Kind < ticketing.Ack || v.Kind > ticketing.Abandon {
 		v.Kind = ticketing.Abandon // it comes again, and nothing is lost
 	}
-	if v.Kind == ticketing.Retry {
+	switch v.Kind {
+	case ticketing.Ack:
+		return r.finish(it, bodyAck)
+	case ticketing.Drop:
+		return r.finish(it, bodyTerm)
+	case ticketing.Retry:
 		r.returning.RLock()
 		defer r.returning.RUnlock()
 	}
@@ -70,24 +75,34 @@ func (it *item) SettleInbound(in *ticketing.Inbound, v ticketing.Verdict) error 
 		return ticketing.ErrSettled
 	}
 	var err error
-	switch v.Kind {
-	case ticketing.Ack:
-		r.c.wire.push(frame{subject: it.reply, data: bodyAck, unsent: r, seq: in.Sequence})
-	case ticketing.Drop:
-		r.c.wire.push(frame{subject: it.reply, data: bodyTerm, unsent: r, seq: in.Sequence})
-	case ticketing.Retry:
-		if !r.c.state.Connected() {
-			err = fmt.Errorf("the message comes again after the ack wait: %w", ticketing.ErrNotConnected)
-			break
-		}
-		if v.After > 0 {
-			r.giveBack(it.reply, v.After)
-		} else {
-			r.giveBackLater(in.Sequence, it.reply)
-		}
+	switch {
+	case v.Kind != ticketing.Retry:
+	case !r.c.state.Connected():
+		err = fmt.Errorf("the message comes again after the ack wait: %w", ticketing.ErrNotConnected)
+	case v.After > 0:
+		r.giveBack(it.reply, v.After)
+	default:
+		r.giveBackLater(in.Sequence, it.reply)
 	}
-	r.release(it, v)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at.handedBack(in.Sequence, time.Now().Add(2*v.After+2*r.ackWait))
+	r.release(it)
 	return err
+}
+
+// finish settles a message for good. It is held until it is remembered as
+// settled: what is neither would be handed over when it comes again.
+func (r *receiver) finish(it *item, verdict []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held.Take(it.in.Sequence) == nil {
+		return ticketing.ErrSettled
+	}
+	r.c.wire.push(frame{subject: it.reply, data: verdict, unsent: r, seq: it.in.Sequence})
+	r.at.settled.add(it.in.Sequence, it.stored)
+	r.release(it)
+	return nil
 }
 
 // RetainInbound implements [ticketing.Retainer]: the message keeps its slot,
@@ -104,17 +119,8 @@ func (it *item) RetainInbound(*ticketing.Inbound, ticketing.Verdict) bool {
 	return true
 }
 
-// release frees the slot of a message that was held, and remembers what became
-// of it.
-func (r *receiver) release(it *item, v ticketing.Verdict) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch v.Kind {
-	case ticketing.Ack, ticketing.Drop:
-		r.at.settled.add(it.in.Sequence, it.stored)
-	default:
-		r.at.handedBack(it.in.Sequence, time.Now().Add(2*v.After+2*r.ackWait))
-	}
+// release frees the slot of a message that was held. The lock is held.
+func (r *receiver) release(it *item) {
 	r.count--
 	if it.parked {
 		it.parked = false

@@ -144,15 +144,22 @@ func (c *Client) ensureStream(ctx context.Context, want jetstream.StreamConfig) 
 }
 
 func (c *Client) streamInfo(ctx context.Context, name string) (cfg jetstream.StreamConfig, err error) {
-	s, err := request(ctx, c, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
+	s, err := c.openStream(ctx, name)
 	if err != nil {
 		return cfg, err
 	}
 	return s.CachedInfo().Config, nil
 }
 
+// openStream asks the server for a stream and what it says of it.
+func (c *Client) openStream(ctx context.Context, name string) (jetstream.Stream, error) {
+	return request(ctx, c, "STREAM.INFO."+name, func(ctx context.Context) (jetstream.Stream, error) { return c.js.Stream(ctx, name) })
+}
+
 func (c *Client) createStream(ctx context.Context, want jetstream.StreamConfig) error {
-	_, err := request(ctx, c, func(ctx context.Context) (jetstream.Stream, error) { return c.js.CreateStream(ctx, want) })
+	_, err := request(ctx, c, "STREAM.CREATE."+want.Name, func(ctx context.Context) (jetstream.Stream, error) {
+		return c.js.CreateStream(ctx, want)
+	})
 	switch {
 	case err == nil:
 		c.cfg.Logger.Info("stream created", "stream", want.Name, "subjects", want.Subjects)
@@ -170,7 +177,9 @@ func (c *Client) createStream(ctx context.Context, want jetstream.StreamConfig) 
 func (c *Client) addSubjects(ctx context.Context, have jetstream.StreamConfig, missing []string) error {
 	start := time.Now()
 	have.Subjects = append(slices.Clone(have.Subjects), missing...)
-	_, err := request(ctx, c, func(ctx context.Context) (jetstream.Stream, error) { return c.js.UpdateStream(ctx, have) })
+	_, err := request(ctx, c, "STREAM.UPDATE."+have.Name, func(ctx context.Context) (jetstream.Stream, error) {
+		return c.js.UpdateStream(ctx, have)
+	})
 	if err != nil {
 		return c.explainOverlap(ctx, err, have.Name, missing)
 	}

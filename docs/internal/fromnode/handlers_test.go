@@ -95,8 +95,7 @@ func TestAnOrderReservesItsTicket(t *testing.T) {
 	store := NewStore()
 	ticket := store.Insert(Ticket{Title: "concert", Price: 20})
 	tickets := NewTickets(store, &broker)
-	listener := ticketing.NewListener(&broker, "tickets-service", tickets.OrderCreated, nil)
-	go func() { _ = listener.Listen(t.Context()) }()
+	natstest.Listen(t, ticketing.NewListener(&broker, "tickets-service", tickets.OrderCreated, nil))
 
 	order := events.OrderCreated{ID: "o1", Ticket: events.OrderCreatedTicket{ID: ticket.ID}}
 	if res := natstest.Deliver(t, &broker, order); !res.Acked() {
