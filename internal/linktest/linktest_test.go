@@ -17,10 +17,12 @@ import (
 
 // What a service may link at most. The raw clients are 24 packages and
 // 10.4 MiB. Of what a service has on top, a fifth is for client certificates
-// and nkeys, a tenth is log/slog, and the rest is this module's code.
+// and nkeys, a tenth is log/slog, and the rest is this module's code, which was
+// a little below 12 MiB before the recovery from stuck writers and changed
+// consumers. A bound close above finds what is linked by mistake.
 const (
 	maxPackages = 36
-	maxBytes    = 12 << 20
+	maxBytes    = 12<<20 + 100<<10
 )
 
 func run(t *testing.T, args ...string) string {
