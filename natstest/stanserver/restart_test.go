@@ -2,6 +2,8 @@ package stanserver_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +50,37 @@ func TestRestartOfAFileStoreGoesOnWhereItWas(t *testing.T) {
 				t.Fatal(err)
 			}
 			sc := connect(t, s, "after")
+			publish(t, sc, "new")
+			if got := received(t, sc, 2); !slices.Equal(got, []string{"old", "new"}) {
+				t.Errorf("received %q", got)
+			}
+		})
+	}
+}
+
+// A server is killed between making a file and writing its version, once in a
+// while.
+func TestAStoreWithFilesThatWereNeverWrittenIsGoneOnWith(t *testing.T) {
+	for _, name := range []string{"subs.dat", "msgs.1.dat", "msgs.1.idx"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := stanserver.Run(t, stanserver.FileStore(), stanserver.StoreDir(dir))
+			publish(t, connect(t, s, "before"), "old")
+			s.Shutdown()
+			channel := filepath.Join(dir, "half-made")
+			if err := os.Mkdir(channel, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(channel, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			sc := connect(t, s, "after")
+			if err := sc.Publish("half-made", nil); err != nil {
+				t.Error(err)
+			}
 			publish(t, sc, "new")
 			if got := received(t, sc, 2); !slices.Equal(got, []string{"old", "new"}) {
 				t.Errorf("received %q", got)

@@ -180,6 +180,11 @@ func (s *Server) RestartStreaming() error {
 
 // startStreaming starts a streaming server over the NATS server that runs.
 func (s *Server) startStreaming() error {
+	if s.cfg.fileStore {
+		if err := removeUnwritten(s.cfg.storeDir); err != nil {
+			return fmt.Errorf("the store cannot be looked through: %w", err)
+		}
+	}
 	log := serverlog.New(s.cfg.log)
 	o := stand.GetDefaultOptions()
 	o.ID = s.cfg.clusterID
