@@ -20,9 +20,9 @@ func (c *Client) Waiting(subject ticketing.Subject) int {
 	return <-n
 }
 
-// SetGiveBackGrace is for a test of the order, on a machine that may stand still
-// for as long. It is called before Receive.
-func (c *Client) SetGiveBackGrace(d time.Duration) { c.receivers.grace = d }
+// SetStopPatience is for a test of the order, on a machine that may stand still
+// for longer than a stop waits for the sake of that. It is called before Receive.
+func (c *Client) SetStopPatience(d time.Duration) { c.receivers.grace, c.receivers.clear = d, d }
 
 // Queued returns how many publishes wait for the writer, with those that have
 // ended.

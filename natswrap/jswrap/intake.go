@@ -117,7 +117,7 @@ func (r *receiver) drainIntake(ctx context.Context) {
 }
 
 // clearTimeout bounds what is only a matter of order. A server that is alive
-// answers within milliseconds; 7 is the most that was seen of a busy one.
+// answers within milliseconds, and one whose disk stands still when that goes on.
 const clearTimeout = 2 * time.Second
 
 // clearRequests makes the server drop the requests that nobody listens to any
@@ -129,7 +129,7 @@ func (r *receiver) clearRequests(ctx context.Context) {
 	if !r.c.state.Connected() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.c.receivers.clear)
 	defer cancel()
 	m, err := await(ctx, func(ctx context.Context) (*nats.Msg, error) {
 		return r.c.nc.RequestWithContext(ctx, r.pullSubject, []byte(`{"batch":1,"expires":1}`))

@@ -18,11 +18,12 @@ type receivers struct {
 	patience context.Context // ends when nothing may be waited for any more
 	hurry    context.CancelFunc
 	grace    time.Duration // giveBackGrace, but for tests
+	clear    time.Duration // clearTimeout, but for tests
 }
 
 func (rs *receivers) init() {
 	rs.patience, rs.hurry = context.WithCancel(context.Background())
-	rs.grace = giveBackGrace
+	rs.grace, rs.clear = giveBackGrace, clearTimeout
 }
 
 func (rs *receivers) add(r *receiver) error {

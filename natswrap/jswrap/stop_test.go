@@ -22,9 +22,10 @@ func TestAStopHandsBackInOrder(t *testing.T) {
 	s := group
 	s.AckWait = time.Minute // nothing comes again by itself
 	s.Window = 16
+	s.DrainTimeout = patience
 	for handled := 0; handled < n; handled += 10 {
 		member := connect(t, config(url))
-		member.SetGiveBackGrace(patience)
+		member.SetStopPatience(patience)
 		in := receive(t, member, s)
 		for i := range 10 {
 			m := in.want(fmt.Sprint(handled + i))
@@ -114,7 +115,7 @@ func TestAHandleThatBlocksIsToldWhenTheDrainTimeoutIsOver(t *testing.T) {
 // Protection: awaitHeld in stop.
 func TestAStopLetsHandlersHandBackFirst(t *testing.T) {
 	c := connect(t, config(natsserver.Run(t).URL()))
-	c.SetGiveBackGrace(patience)
+	c.SetStopPatience(patience)
 	const n = 8
 	for i := range n {
 		mustSend(t, c, subject, fmt.Sprint(i))
