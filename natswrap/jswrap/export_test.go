@@ -1,6 +1,7 @@
 package jswrap
 
 import (
+	"sync"
 	"time"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
@@ -20,9 +21,17 @@ func (c *Client) Waiting(subject ticketing.Subject) int {
 	return <-n
 }
 
-// SetStopPatience is for a test of the order, on a machine that may stand still
-// for longer than a stop waits for the sake of that. It is called before Receive.
-func (c *Client) SetStopPatience(d time.Duration) { c.receivers.grace, c.receivers.clear = d, d }
+// SetGiveBackGrace is for a test of the order, on a machine that may stand still
+// for as long. It is called before Receive.
+func (c *Client) SetGiveBackGrace(d time.Duration) { c.receivers.grace = d }
+
+// HoldWriter lets nothing more be written, until the function that it returns
+// is called.
+func (c *Client) HoldWriter() (release func()) {
+	hold := make(chan struct{})
+	c.wire.push(frame{call: func() { <-hold }})
+	return sync.OnceFunc(func() { close(hold) })
+}
 
 // Queued returns how many publishes wait for the writer, with those that have
 // ended.

@@ -18,12 +18,11 @@ type receivers struct {
 	patience context.Context // ends when nothing may be waited for any more
 	hurry    context.CancelFunc
 	grace    time.Duration // giveBackGrace, but for tests
-	clear    time.Duration // clearTimeout, but for tests
 }
 
 func (rs *receivers) init() {
 	rs.patience, rs.hurry = context.WithCancel(context.Background())
-	rs.grace, rs.clear = giveBackGrace, clearTimeout
+	rs.grace = giveBackGrace
 }
 
 func (rs *receivers) add(r *receiver) error {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
@@ -22,10 +25,9 @@ func TestAStopHandsBackInOrder(t *testing.T) {
 	s := group
 	s.AckWait = time.Minute // nothing comes again by itself
 	s.Window = 16
-	s.DrainTimeout = patience
 	for handled := 0; handled < n; handled += 10 {
 		member := connect(t, config(url))
-		member.SetStopPatience(patience)
+		member.SetGiveBackGrace(patience)
 		in := receive(t, member, s)
 		for i := range 10 {
 			m := in.want(fmt.Sprint(handled + i))
@@ -43,6 +45,69 @@ func TestAStopHandsBackInOrder(t *testing.T) {
 				done = true
 			}
 		}
+	}
+}
+
+// A request that the server gets after that finds nobody, and the message that
+// it had for it comes behind the others. Protection: written in clearRequests.
+func TestAStopClearsItsRequestsAfterTheLastOfThem(t *testing.T) {
+	url := natsserver.Run(t).URL()
+	c := connect(t, config(url))
+	spy, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spy.Close()
+	requests, err := spy.SubscribeSync("$JS.API.CONSUMER.MSG.NEXT.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := spy.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	seen := func(limit time.Duration) (last string) {
+		for {
+			m, err := requests.NextMsg(limit)
+			if errors.Is(err, nats.ErrTimeout) {
+				return last
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = string(m.Data)
+		}
+	}
+	const clears = `"expires":1}`
+
+	s := group
+	s.AckWait = time.Minute
+	s.Window = 4
+	mustSend(t, c, subject, "0", "1", "2", "3", "4")
+	in := receive(t, c, s)
+	var held []*ticketing.Inbound
+	for i := range s.Window {
+		held = append(held, in.want(fmt.Sprint(i)))
+	}
+	if first := seen(100 * time.Millisecond); first == "" {
+		t.Fatal("the spy sees no requests")
+	}
+	release := c.HoldWriter()
+	defer release()
+	for _, m := range held {
+		in.settle(m, ticketing.Ack) // which makes a request for the next
+	}
+	subscriptions := c.Conn().NumSubscriptions()
+	in.stop()
+	until(t, "the stop has drained its subscription", func() bool { return c.Conn().NumSubscriptions() < subscriptions })
+	if last := seen(100 * time.Millisecond); last != "" {
+		t.Errorf("%s overtook the request that is not written yet", last)
+	}
+	release()
+	if err := in.wait(); err != nil {
+		t.Fatal(err)
+	}
+	if last := seen(100 * time.Millisecond); !strings.HasSuffix(last, clears) {
+		t.Errorf("the last request is %s, want one that ends with %s", last, clears)
 	}
 }
 
@@ -115,7 +180,7 @@ func TestAHandleThatBlocksIsToldWhenTheDrainTimeoutIsOver(t *testing.T) {
 // Protection: awaitHeld in stop.
 func TestAStopLetsHandlersHandBackFirst(t *testing.T) {
 	c := connect(t, config(natsserver.Run(t).URL()))
-	c.SetStopPatience(patience)
+	c.SetGiveBackGrace(patience)
 	const n = 8
 	for i := range n {
 		mustSend(t, c, subject, fmt.Sprint(i))

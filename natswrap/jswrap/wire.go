@@ -85,17 +85,26 @@ func (w *wire) stop() {
 	w.exited.Wait()
 }
 
-// sync waits until everything pushed before was written and the server has
-// read it, or ctx ends.
-func (w *wire) sync(ctx context.Context) error {
-	written := make(chan struct{})
-	w.push(frame{call: func() { close(written) }})
+// written waits until everything pushed before was written, or ctx ends: what
+// the caller writes to the connection itself comes behind it then.
+func (w *wire) written(ctx context.Context) error {
+	done := make(chan struct{})
+	w.push(frame{call: func() { close(done) }})
 	select {
-	case <-written:
+	case <-done:
+		return nil
 	case <-w.quit:
 		return ticketing.ErrClosed
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// sync waits until everything pushed before was written and the server has
+// read it, or ctx ends.
+func (w *wire) sync(ctx context.Context) error {
+	if err := w.written(ctx); err != nil {
+		return err
 	}
 	return awaitErr(ctx, w.nc.FlushWithContext)
 }
