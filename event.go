@@ -18,29 +18,31 @@ type Keyed interface {
 	Key() string
 }
 
-// subjectOf reads the subject off E's zero value. It panics when E cannot be
-// published by value or has no valid subject: that is a mistake in the
-// program, and it shows when the program starts.
-func subjectOf[E Event](caller string) Subject {
-	t := reflect.TypeFor[E]()
+// subjectOf reads the subject off a zero value, which e points to. It panics
+// when its type cannot be published by value or has no valid subject: that is a
+// mistake in the program, and it shows when the program starts.
+func subjectOf(caller string, e any) Subject {
+	t := eventType(e)
 	switch t.Kind() {
 	case reflect.Pointer:
 		panic(fmt.Sprintf("ticketing: %s[%v]: an event is a value: use %v", caller, t, t.Elem()))
 	case reflect.Interface:
 		panic(fmt.Sprintf("ticketing: %s[%v]: an event is a concrete type, not an interface", caller, t))
 	}
-	var zero E
-	s := zero.Subject()
+	s := e.(Event).Subject()
 	if err := s.Validate(); err != nil {
 		panic(fmt.Sprintf("ticketing: %s[%v]: %v", caller, t, err))
 	}
 	return s
 }
 
-// keyOf is the event's key, or empty. It takes a pointer so that asking for
-// the interface does not copy the event to the heap.
-func keyOf[E Event](e *E) string {
-	if k, ok := any(e).(Keyed); ok {
+// eventType is the type of the event that e points to.
+func eventType(e any) reflect.Type { return reflect.TypeOf(e).Elem() }
+
+// keyOf is the key of the event that e points to, or empty. A pointer does not
+// copy the event to the heap.
+func keyOf(e any) string {
+	if k, ok := e.(Keyed); ok {
 		return k.Key()
 	}
 	return ""

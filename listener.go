@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"time"
 )
 
@@ -56,9 +55,14 @@ type Delivery[E Event] struct {
 // keys go on. All of these keep their places in the window, which on JetStream
 // grows by them up to 4096 messages or 64 MiB, unless its size is set.
 type Listener[E Event] struct {
+	listener
+	handler Handler[E]
+}
+
+// listener is what a [Listener] has that does not depend on its event's type: a
+// service has this code once, and not for every event.
+type listener struct {
 	receiver Receiver
-	handler  Handler[E]
-	codec    Codec
 	sub      Subscription
 	opts     ListenerOptions
 }
@@ -154,22 +158,27 @@ func (o *ListenerOptions) validate() error {
 // mistakes in the program. Whatever may come from configuration, the group
 // first of all, is checked by [Listener.Listen].
 func NewListener[E Event](r Receiver, group string, h Handler[E], opts *ListenerOptions) *Listener[E] {
-	subject := subjectOf[E]("NewListener")
+	l := &Listener[E]{handler: h}
+	l.init(r, group, h != nil, opts, new(E))
+	return l
+}
+
+// init gets a pointer to a zero event.
+func (l *listener) init(r Receiver, group string, handler bool, opts *ListenerOptions, e any) {
+	subject := subjectOf("NewListener", e)
 	switch {
 	case r == nil:
-		panic(fmt.Sprintf("ticketing: NewListener[%v]: the receiver is nil", reflect.TypeFor[E]()))
-	case h == nil:
-		panic(fmt.Sprintf("ticketing: NewListener[%v]: the handler is nil", reflect.TypeFor[E]()))
+		panic(fmt.Sprintf("ticketing: NewListener[%v]: the receiver is nil", eventType(e)))
+	case !handler:
+		panic(fmt.Sprintf("ticketing: NewListener[%v]: the handler is nil", eventType(e)))
 	}
 	var o ListenerOptions
 	if opts != nil {
 		o = *opts
 	}
 	o.setDefaults(r)
-	return &Listener[E]{
+	*l = listener{
 		receiver: r,
-		handler:  h,
-		codec:    o.Codec,
 		opts:     o,
 		sub: Subscription{
 			Subject:      subject,
@@ -189,7 +198,9 @@ func NewListener[E Event](r Receiver, group string, h Handler[E], opts *Listener
 // option, no place for dead letters ([ErrNoDeadLetters]), a closed connection.
 //
 // Listen blocks. Calls at the same time are members of the same group.
-func (l *Listener[E]) Listen(ctx context.Context) error {
+func (l *Listener[E]) Listen(ctx context.Context) error { return l.listen(ctx, l.newJob) }
+
+func (l *listener) listen(ctx context.Context, newJob func(*Inbound) *job) error {
 	if ctx == nil {
 		return l.failed(errNilContext)
 	}
@@ -206,7 +217,7 @@ func (l *Listener[E]) Listen(ctx context.Context) error {
 			run.settle(&job{in: in}, Verdict{Kind: Ack})
 			return
 		}
-		run.accept(ctx, l.decode(in))
+		run.accept(ctx, newJob(in))
 	})
 	run.stop()
 	run.wait()
@@ -216,7 +227,7 @@ func (l *Listener[E]) Listen(ctx context.Context) error {
 	return nil
 }
 
-func (l *Listener[E]) failed(err error) error {
+func (l *listener) failed(err error) error {
 	return fmt.Errorf("ticketing: listen to %s as %q: %w", l.sub.Subject, l.sub.Group, err)
 }
 
@@ -232,25 +243,31 @@ func (d *delivery[E]) handle(ctx context.Context, attempt int) error {
 	return d.handler(ctx, &d.Delivery)
 }
 
-// decode makes the job for a message. What cannot be decoded becomes a job
-// that goes straight to the dead letters.
-func (l *Listener[E]) decode(in *Inbound) *job {
+// newJob makes the job for a message.
+func (l *Listener[E]) newJob(in *Inbound) *job {
 	d := &delivery[E]{handler: l.handler}
 	d.ID, d.Sequence, d.Time, d.Header = in.ID, in.Sequence, in.Time, in.Header
-	d.in, d.task = in, d
-	d.lane.seq = in.Sequence
-	if key, err := l.decodeEvent(in.Data, &d.Event); err != nil {
-		d.dead = fmt.Errorf("cannot decode %T: %w", d.Event, err)
-	} else if key != "" {
-		d.lane = laneKey{key: key}
-	}
+	d.task = d
+	l.decode(in, &d.job, &d.Event)
 	return &d.job
 }
 
+// decode decodes a message into the event that e points to. What cannot be
+// decoded becomes a job that goes straight to the dead letters.
+func (l *listener) decode(in *Inbound, j *job, e any) {
+	j.in = in
+	j.lane.seq = in.Sequence
+	if key, err := l.decodeEvent(in.Data, e); err != nil {
+		j.dead = fmt.Errorf("cannot decode %v: %w", eventType(e), err)
+	} else if key != "" {
+		j.lane = laneKey{key: key}
+	}
+}
+
 // decodeEvent runs code of the event's author, outside of any handler.
-func (l *Listener[E]) decodeEvent(data []byte, e *E) (key string, err error) {
+func (l *listener) decodeEvent(data []byte, e any) (key string, err error) {
 	defer recoverAs(&err)
-	if err := l.codec.Unmarshal(data, e); err != nil {
+	if err := l.opts.Codec.Unmarshal(data, e); err != nil {
 		return "", err
 	}
 	return keyOf(e), nil

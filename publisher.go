@@ -15,6 +15,12 @@ import (
 // several uses named fields, or embeds aliases such as those of package
 // events.
 type Publisher[E Event] struct {
+	publisher
+}
+
+// publisher is what a [Publisher] has that does not depend on its event's type:
+// a service has this code once, and not for every event.
+type publisher struct {
 	sender  Sender
 	subject Subject
 	codec   Codec
@@ -37,9 +43,14 @@ type PublisherOptions struct {
 // or an interface, when E's subject is invalid, and when s is nil: all three
 // are mistakes in the program.
 func NewPublisher[E Event](s Sender, opts *PublisherOptions) *Publisher[E] {
-	subject := subjectOf[E]("NewPublisher")
+	return &Publisher[E]{newPublisher(s, opts, new(E))}
+}
+
+// newPublisher gets a pointer to a zero event.
+func newPublisher(s Sender, opts *PublisherOptions, e any) publisher {
+	subject := subjectOf("NewPublisher", e)
 	if s == nil {
-		panic(fmt.Sprintf("ticketing: NewPublisher[%T]: the sender is nil", *new(E)))
+		panic(fmt.Sprintf("ticketing: NewPublisher[%v]: the sender is nil", eventType(e)))
 	}
 	var o PublisherOptions
 	if opts != nil {
@@ -51,7 +62,7 @@ func NewPublisher[E Event](s Sender, opts *PublisherOptions) *Publisher[E] {
 	if o.OnError == nil {
 		o.OnError = logFailedPublish(o.Logger)
 	}
-	return &Publisher[E]{sender: s, subject: subject, codec: o.Codec, onError: o.OnError}
+	return publisher{sender: s, subject: subject, codec: o.Codec, onError: o.OnError}
 }
 
 func logFailedPublish(log *slog.Logger) func(*Message, error) {
@@ -142,8 +153,8 @@ var (
 	errNoSender   = errors.New("the Publisher was not made by NewPublisher")
 )
 
-// encode fills m in from the event and the options.
-func (p *Publisher[E]) encode(ctx context.Context, m *Message, e *E, opts []PublishOption) error {
+// encode fills m in from the options and the event that e points to.
+func (p *publisher) encode(ctx context.Context, m *Message, e any, opts []PublishOption) error {
 	m.Time = time.Now()
 	for _, opt := range opts {
 		opt(m)
@@ -161,12 +172,12 @@ func (p *Publisher[E]) encode(ctx context.Context, m *Message, e *E, opts []Publ
 	case ctx.Err() != nil:
 		return NewPublishError(OutcomeNotSent, m, context.Cause(ctx))
 	}
-	if s := (*e).Subject(); s != p.subject {
-		return invalidEvent(m, fmt.Errorf("%w: %T has subject %q, this value says %q", ErrInvalidSubject, *e, p.subject, s))
+	if s := e.(Event).Subject(); s != p.subject {
+		return invalidEvent(m, fmt.Errorf("%w: %v has subject %q, this value says %q", ErrInvalidSubject, eventType(e), p.subject, s))
 	}
 	data, err := p.codec.Marshal(e)
 	if err != nil {
-		return invalidEvent(m, fmt.Errorf("cannot encode %T: %w", *e, err))
+		return invalidEvent(m, fmt.Errorf("cannot encode %v: %w", eventType(e), err))
 	}
 	m.Data = data
 	m.Key = keyOf(e)

@@ -21,8 +21,9 @@ import (
 // a little below 12 MiB before the recovery from stuck writers and changed
 // consumers. A bound close above finds what is linked by mistake.
 const (
-	maxPackages = 36
-	maxBytes    = 12<<20 + 100<<10
+	maxPackages   = 36
+	maxBytes      = 12<<20 + 32<<10
+	maxEventBytes = 24 << 10 // for an event more that is published and listened to
 )
 
 func run(t *testing.T, args ...string) string {
@@ -115,7 +116,7 @@ func TestATracedServiceLinksTheAPIAlone(t *testing.T) {
 
 func TestAServiceIsNotMuchLargerThanTheRawClients(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it links four programs")
+		t.Skip("it links five programs")
 	}
 	mib := func(n int64) float64 { return float64(n) / (1 << 20) }
 	service, raw := size(t, "./service"), size(t, "./raw")
@@ -124,5 +125,11 @@ func TestAServiceIsNotMuchLargerThanTheRawClients(t *testing.T) {
 	t.Logf("stripped: %.2f MiB (the raw clients: %.2f MiB)", mib(stripped), mib(rawStripped))
 	if service > maxBytes {
 		t.Errorf("a service has %.2f MiB, want at most %.2f", mib(service), mib(maxBytes))
+	}
+	const more = 5 // the service publishes one of six and listens to one
+	event := (size(t, "./catalogue") - service) / more
+	t.Logf("an event more: %.1f KiB", float64(event)/(1<<10))
+	if event > maxEventBytes {
+		t.Errorf("an event more has %d bytes, want at most %d: what does not depend on its type belongs into code that all share", event, maxEventBytes)
 	}
 }
