@@ -146,7 +146,7 @@ func (t *term) note(life context.Context, batch books) settled {
 	res := settled{batch: batch}
 	if len(batch.sent) > 0 {
 		s := Settlement{Sent: batch.sent, Keep: t.r.o.Keep > 0}
-		if res.err = t.r.store.Settle(ctx, t.lease.epoch, s); res.err != nil {
+		if res.err = t.r.store.Settle(ctx, t.lease.Lease, s); res.err != nil {
 			return res
 		}
 	}
@@ -159,7 +159,7 @@ func (t *term) note(life context.Context, batch books) settled {
 				s.Parked = append(s.Parked, r.Parking)
 			}
 		}
-		res.refused = t.r.store.Settle(ctx, t.lease.epoch, s)
+		res.refused = t.r.store.Settle(ctx, t.lease.Lease, s)
 	}
 	return res
 }
@@ -245,7 +245,7 @@ func (t *term) purge(ctx context.Context) {
 		case <-timer.C:
 		}
 		call, cancel := context.WithTimeout(ctx, callTimeout)
-		n, err := t.r.store.Purge(call, t.lease.epoch, keep, purgeStep)
+		n, err := t.r.store.Purge(call, t.lease.Lease, keep, purgeStep)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			t.r.said.error(time.Now(), "purge", "the outbox relay cannot delete old rows", err)

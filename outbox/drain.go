@@ -55,7 +55,7 @@ func (t *term) drain(ctx, life context.Context) bool {
 func (t *term) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.r.o.Lease)
 	defer cancel()
-	if err := t.r.store.Release(ctx, t.lease.epoch); err != nil {
+	if err := t.r.store.Release(ctx, t.lease.Lease); err != nil {
 		t.r.o.Logger.Warn("the outbox relay cannot give its lease back: another one has to wait until it ends", "error", err)
 	}
 }

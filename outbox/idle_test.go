@@ -36,18 +36,18 @@ func (s *table) asked() int {
 	return s.calls
 }
 
-func (s *table) Acquire(context.Context, string, time.Duration) (int64, bool, error) {
-	return 1, true, nil
+func (s *table) Acquire(context.Context, string, time.Duration) (outbox.Lease, bool, error) {
+	return outbox.Lease{Epoch: 1}, true, nil
 }
 
-func (s *table) Renew(context.Context, int64, time.Duration) error {
+func (s *table) Renew(context.Context, outbox.Lease, time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
 	return nil
 }
 
-func (s *table) Release(context.Context, int64) error { return nil }
+func (s *table) Release(context.Context, outbox.Lease) error { return nil }
 
 func (s *table) Pending(context.Context, outbox.Query) iter.Seq2[outbox.Row, error] {
 	s.mu.Lock()
@@ -63,7 +63,7 @@ func (s *table) Pending(context.Context, outbox.Query) iter.Seq2[outbox.Row, err
 	}
 }
 
-func (s *table) Settle(_ context.Context, _ int64, st outbox.Settlement) error {
+func (s *table) Settle(_ context.Context, _ outbox.Lease, st outbox.Settlement) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++

@@ -11,15 +11,15 @@ import (
 // clock, a tenth before it ends by the database's: the deadline counts from
 // before the database was asked.
 type lease struct {
+	Lease
 	store Store
-	epoch int64
 	d     time.Duration
 	begun time.Time
 	ends  atomic.Int64 // after begun
 }
 
-func newLease(s Store, epoch int64, d time.Duration, asked time.Time) *lease {
-	l := &lease{store: s, epoch: epoch, d: d, begun: asked}
+func newLease(s Store, has Lease, d time.Duration, asked time.Time) *lease {
+	l := &lease{Lease: has, store: s, d: d, begun: asked}
 	l.extend(asked)
 	return l
 }
@@ -54,7 +54,7 @@ func (l *lease) keep(ctx context.Context, failed func(error)) error {
 			return errExpired
 		}
 		call, cancel := context.WithDeadline(context.WithoutCancel(ctx), l.deadline())
-		err := l.store.Renew(call, l.epoch, l.d)
+		err := l.store.Renew(call, l.Lease, l.d)
 		cancel()
 		switch {
 		case err == nil:

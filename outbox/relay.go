@@ -99,7 +99,7 @@ func (r *Relay) acquire(ctx context.Context, holder string) (*lease, error) {
 	for failures := 0; ctx.Err() == nil; {
 		asked := time.Now()
 		call, cancel := context.WithTimeout(ctx, r.o.Lease)
-		epoch, ok, err := r.store.Acquire(call, holder, r.o.Lease)
+		has, ok, err := r.store.Acquire(call, holder, r.o.Lease)
 		cancel()
 		pause := r.standby()
 		switch {
@@ -112,8 +112,8 @@ func (r *Relay) acquire(ctx context.Context, holder string) (*lease, error) {
 			pause = backoff(r.o.Backoff, r.o.MaxBackoff, failures)
 			r.said.error(asked, "acquire", "the outbox relay cannot ask for its lease", err)
 		case ok:
-			r.o.Logger.Info("the outbox relay has the lease", "holder", holder, "epoch", epoch)
-			return newLease(r.store, epoch, r.o.Lease, asked), nil
+			r.o.Logger.Info("the outbox relay has the lease", "holder", holder, "epoch", has.Epoch)
+			return newLease(r.store, has, r.o.Lease, asked), nil
 		default:
 			failures = 0
 		}

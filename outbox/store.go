@@ -42,15 +42,15 @@ const (
 // All times are the database's: the clock of the application does not matter.
 type Store interface {
 	// Acquire takes the lease for d if it is free, expired, or held by holder
-	// already, and then returns a new epoch, one above the last. Otherwise ok
+	// already, and then it has a new epoch, one above the last. Otherwise ok
 	// is false. A holder's name is a relay's own.
-	Acquire(ctx context.Context, holder string, d time.Duration) (epoch int64, ok bool, err error)
+	Acquire(ctx context.Context, holder string, d time.Duration) (l Lease, ok bool, err error)
 	// Renew makes the lease last d from now. The epoch stays. The error
-	// matches ErrLeaseLost when the lease has another epoch.
-	Renew(ctx context.Context, epoch int64, d time.Duration) error
-	// Release frees the lease at once. A lease with another epoch stays, and
+	// matches ErrLeaseLost when the lease is not l any more.
+	Renew(ctx context.Context, l Lease, d time.Duration) error
+	// Release frees the lease at once. One that is not l any more stays, and
 	// that is no error.
-	Release(ctx context.Context, epoch int64) error
+	Release(ctx context.Context, l Lease) error
 
 	// Horizon returns the bound of a pass that takes more than one Pending.
 	Horizon(ctx context.Context) (Horizon, error)
@@ -61,12 +61,12 @@ type Store interface {
 	Pending(ctx context.Context, q Query) iter.Seq2[Row, error]
 	// Settle notes down what became of pending rows, all of it or nothing. A
 	// row that is not pending any more, or has another event, is left alone.
-	// The error matches ErrLeaseLost when the lease has another epoch, and then nothing was
-	// changed.
-	Settle(ctx context.Context, epoch int64, s Settlement) error
+	// The error matches ErrLeaseLost when the lease is not l any more, and then nothing
+	// was changed.
+	Settle(ctx context.Context, l Lease, s Settlement) error
 	// Purge deletes at most limit kept rows that were sent longer than age
-	// ago, and returns how many.
-	Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (int, error)
+	// ago, and returns how many: none when the lease is not l any more.
+	Purge(ctx context.Context, l Lease, age time.Duration, limit int) (int, error)
 
 	// Parked lists parked rows with a sequence number above after, in order,
 	// at most limit.
@@ -87,6 +87,14 @@ type Store interface {
 	// Store value made. wake does not block. After cancel it is not called
 	// any more.
 	Subscribe(wake func()) (cancel func())
+}
+
+// Lease is the right to publish, as its holder has it. The epoch alone does not
+// tell it from the next: a database that lost its last commits draws the epoch
+// again, for another holder.
+type Lease struct {
+	Holder string
+	Epoch  int64 // counts the holders
 }
 
 // Row is a pending row.

@@ -86,7 +86,7 @@ func (t *term) keepLease(life context.Context) {
 // loseLease ends the work. Any goroutine may find it out.
 func (t *term) loseLease(err error) {
 	if t.lost.CompareAndSwap(false, true) {
-		t.r.o.Logger.Warn("the outbox relay lost its lease and stopped publishing", "epoch", t.lease.epoch, "error", err)
+		t.r.o.Logger.Warn("the outbox relay lost its lease and stopped publishing", "epoch", t.lease.Epoch, "error", err)
 		t.endWork()
 	}
 }

@@ -293,11 +293,11 @@ func park(where string) error {
 	}); err != nil {
 		return err
 	}
-	epoch, _, err := s.Acquire(ctx, "relay", time.Minute)
+	lease, _, err := s.Acquire(ctx, "relay", time.Minute)
 	if err != nil {
 		return err
 	}
-	if err := s.Settle(ctx, epoch, outbox.Settlement{
+	if err := s.Settle(ctx, lease, outbox.Settlement{
 		Parked: []outbox.Parking{
 			{Ref: outbox.Ref{Seq: 1, ID: "event-1"}, Reason: "too large: \x1b[2J"},
 			{Ref: outbox.Ref{Seq: 3, ID: "event-3"}, Reason: "too large"},
@@ -306,7 +306,7 @@ func park(where string) error {
 	}); err != nil {
 		return err
 	}
-	return s.Release(ctx, epoch)
+	return s.Release(ctx, lease)
 }
 
 // status n args... runs the program, which has to end with status n.

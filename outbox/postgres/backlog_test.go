@@ -47,11 +47,11 @@ func TestTheBookkeepingOfALongBacklogUsesItsIndex(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantFewRead(t, func(ctx context.Context, s *postgres.Store) error {
-				epoch, _, err := s.Acquire(ctx, "r", time.Minute)
+				lease, _, err := s.Acquire(ctx, "r", time.Minute)
 				if err != nil {
 					return err
 				}
-				return s.Settle(ctx, epoch, st)
+				return s.Settle(ctx, lease, st)
 			})
 		})
 	}

@@ -41,7 +41,7 @@ const pending = `SELECT ` + record.Columns + `,
 // or compares each pair with each row.
 const (
 	settleBegin = `WITH fence AS (
-		UPDATE {{relay}} SET published = published + $3 WHERE epoch = $1 RETURNING 1
+		UPDATE {{relay}} SET published = published + $3 WHERE epoch = $1 AND holder = $5 RETURNING 1
 	), rows AS (`
 	settleEnd = ` WHERE state = 0 AND seq = ANY ($2::text::bigint[])
 			AND ((seq, id) IN (SELECT * FROM unnest($2::text::bigint[], $4::text::text[]))) IS TRUE
@@ -79,8 +79,9 @@ func newQueries(o Options) queries {
 		{&q.acquire, `UPDATE {{relay}}
 			SET holder = $1, epoch = epoch + 1, expires_at = clock_timestamp() + $2::bigint * interval '1 microsecond'
 			WHERE expires_at <= clock_timestamp() OR holder = $1 RETURNING epoch`},
-		{&q.renew, `UPDATE {{relay}} SET expires_at = clock_timestamp() + $1::bigint * interval '1 microsecond' WHERE epoch = $2`},
-		{&q.release, `UPDATE {{relay}} SET expires_at = 'epoch' WHERE epoch = $1`},
+		{&q.renew, `UPDATE {{relay}} SET expires_at = clock_timestamp() + $1::bigint * interval '1 microsecond'
+			WHERE epoch = $2 AND holder = $3`},
+		{&q.release, `UPDATE {{relay}} SET expires_at = 'epoch' WHERE epoch = $1 AND holder = $2`},
 
 		{&q.horizon, `SELECT (SELECT coalesce(max(seq), 0) FROM {{table}} WHERE state = 0), generation FROM {{relay}}`},
 		{&q.pending, pending + ` ORDER BY seq LIMIT `},
@@ -89,7 +90,7 @@ func newQueries(o Options) queries {
 
 		{&q.remove, settleBegin + `DELETE FROM {{table}}` + settleEnd},
 		{&q.keep, settleBegin + `UPDATE {{table}} SET state = 3, changed_at = clock_timestamp()` + settleEnd},
-		{&q.count, `UPDATE {{relay}} SET published = published + $1 WHERE epoch = $2`},
+		{&q.count, `UPDATE {{relay}} SET published = published + $1 WHERE epoch = $2 AND holder = $3`},
 		{&q.park, `UPDATE {{table}} SET state = 2, changed_at = clock_timestamp(), reason = $1
 			WHERE seq = $2 AND id = $3 AND state = 0`},
 		{&q.wait, `UPDATE {{table}} t SET state = 1
@@ -99,7 +100,7 @@ func newQueries(o Options) queries {
 		{&q.purge, `DELETE FROM {{table}} WHERE state = 3 AND id = ANY (ARRAY(
 				SELECT id FROM {{table}} WHERE state = 3 AND changed_at < clock_timestamp() - $1::bigint * interval '1 microsecond'
 				ORDER BY changed_at LIMIT $2))
-			AND EXISTS (SELECT 1 FROM {{relay}} WHERE epoch = $3)`},
+			AND EXISTS (SELECT 1 FROM {{relay}} WHERE epoch = $3 AND holder = $4)`},
 
 		{&q.parked, `SELECT ` + record.Columns + `, coalesce(reason, ''),
 				(extract(epoch FROM clock_timestamp() - changed_at) * 1000000)::bigint

@@ -13,25 +13,26 @@ import (
 )
 
 // Acquire implements [outbox.Store].
-func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (epoch int64, ok bool, err error) {
+func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (l outbox.Lease, ok bool, err error) {
 	var has int
 	err = s.db.QueryRowContext(ctx, s.q.acquirable, holder).Scan(&has, &ok)
 	switch {
 	case errors.Is(err, sql.ErrNoRows) || err == nil && has != version:
-		return 0, false, fmt.Errorf("%w (they have version %d, this is %d)", outbox.ErrNotMigrated, has, version)
+		return l, false, fmt.Errorf("%w (they have version %d, this is %d)", outbox.ErrNotMigrated, has, version)
 	case err != nil || !ok:
-		return 0, false, explain(err)
+		return l, false, explain(err)
 	}
-	err = s.db.QueryRowContext(ctx, s.q.acquire, holder, d.Microseconds()).Scan(&epoch)
+	err = s.db.QueryRowContext(ctx, s.q.acquire, holder, d.Microseconds()).Scan(&l.Epoch)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
+		return l, false, nil
 	}
-	return epoch, err == nil, err
+	l.Holder = holder
+	return l, err == nil, err
 }
 
 // Renew implements [outbox.Store].
-func (s *Store) Renew(ctx context.Context, epoch int64, d time.Duration) error {
-	return fenced(sqlstore.Affected(s.db.ExecContext(ctx, s.q.renew, d.Microseconds(), epoch)))
+func (s *Store) Renew(ctx context.Context, l outbox.Lease, d time.Duration) error {
+	return fenced(sqlstore.Affected(s.db.ExecContext(ctx, s.q.renew, d.Microseconds(), l.Epoch, l.Holder)))
 }
 
 // fenced is ErrLeaseLost when a statement about the lease found none.
@@ -43,8 +44,8 @@ func fenced(n int64, err error) error {
 }
 
 // Release implements [outbox.Store].
-func (s *Store) Release(ctx context.Context, epoch int64) error {
-	_, err := s.db.ExecContext(ctx, s.q.release, epoch)
+func (s *Store) Release(ctx context.Context, l outbox.Lease) error {
+	_, err := s.db.ExecContext(ctx, s.q.release, l.Epoch, l.Holder)
 	return err
 }
 
@@ -55,12 +56,12 @@ func (s *Store) Horizon(ctx context.Context) (h outbox.Horizon, err error) {
 }
 
 // Settle implements [outbox.Store].
-func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
+func (s *Store) Settle(ctx context.Context, l outbox.Lease, st outbox.Settlement) error {
 	if len(st.Parked) == 0 && len(st.Waiting) == 0 {
-		return s.settleSent(ctx, s.db, epoch, st)
+		return s.settleSent(ctx, s.db, l, st)
 	}
 	return sqlstore.InTx(ctx, s.db, func(tx *sql.Tx) error {
-		if err := s.settleSent(ctx, tx, epoch, st); err != nil {
+		if err := s.settleSent(ctx, tx, l, st); err != nil {
 			return err
 		}
 		for _, p := range st.Parked {
@@ -83,9 +84,9 @@ func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) e
 func (s *Store) settleSent(ctx context.Context, tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}, epoch int64, st outbox.Settlement) error {
+}, l outbox.Lease, st outbox.Settlement) error {
 	if len(st.Sent) == 0 {
-		return fenced(sqlstore.Affected(tx.ExecContext(ctx, s.q.count, 0, epoch)))
+		return fenced(sqlstore.Affected(tx.ExecContext(ctx, s.q.count, 0, l.Epoch, l.Holder)))
 	}
 	query := s.q.remove
 	if st.Keep {
@@ -93,7 +94,7 @@ func (s *Store) settleSent(ctx context.Context, tx interface {
 	}
 	var n int64
 	seqs, ids := lists(st.Sent)
-	err := tx.QueryRowContext(ctx, query, epoch, seqs, len(st.Sent), ids).Scan(&n)
+	err := tx.QueryRowContext(ctx, query, l.Epoch, seqs, len(st.Sent), ids, l.Holder).Scan(&n)
 	return fenced(n, err)
 }
 
@@ -117,7 +118,7 @@ func lists(rows []outbox.Ref) (seqs, ids string) {
 }
 
 // Purge implements [outbox.Store].
-func (s *Store) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (int, error) {
-	n, err := sqlstore.Affected(s.db.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, epoch))
+func (s *Store) Purge(ctx context.Context, l outbox.Lease, age time.Duration, limit int) (int, error) {
+	n, err := sqlstore.Affected(s.db.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, l.Epoch, l.Holder))
 	return int(n), err
 }

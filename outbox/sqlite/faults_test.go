@@ -81,7 +81,7 @@ type asking struct {
 	asked atomic.Int32
 }
 
-func (a *asking) Acquire(ctx context.Context, holder string, d time.Duration) (int64, bool, error) {
+func (a *asking) Acquire(ctx context.Context, holder string, d time.Duration) (outbox.Lease, bool, error) {
 	a.asked.Add(1)
 	return a.Store.Acquire(ctx, holder, d)
 }

@@ -32,7 +32,7 @@ func TestTheRelaysQueriesUseTheirIndexes(t *testing.T) {
 		{"pending", s.q.pending, "outbox_pending", []any{0, 100}},
 		{"bounded", s.q.bounded, "outbox_pending", []any{0, 100, 1, 100}},
 		{"horizon", s.q.horizon, "outbox_pending", nil},
-		{"purge", s.q.purge, "outbox_sent", []any{0, 100, 1}},
+		{"purge", s.q.purge, "outbox_sent", []any{0, 100, 1, "holder"}},
 		{"stats", s.q.stats, "outbox_pending", nil},
 		{"unwait", s.q.unwait, "outbox_waiting", nil},
 	} {

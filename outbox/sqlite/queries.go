@@ -60,15 +60,15 @@ func newQueries(table string) queries {
 		{&q.acquirable, `SELECT version, expires_at <= {{now}} OR holder = ? FROM {{relay}}`},
 		{&q.acquire, `UPDATE {{relay}} SET holder = ?1, epoch = epoch + 1, expires_at = {{now}} + ?2
 			WHERE expires_at <= {{now}} OR holder = ?1 RETURNING epoch`},
-		{&q.renew, `UPDATE {{relay}} SET expires_at = {{now}} + ? WHERE epoch = ?`},
-		{&q.release, `UPDATE {{relay}} SET expires_at = 0 WHERE epoch = ?`},
+		{&q.renew, `UPDATE {{relay}} SET expires_at = {{now}} + ? WHERE epoch = ? AND holder = ?`},
+		{&q.release, `UPDATE {{relay}} SET expires_at = 0 WHERE epoch = ? AND holder = ?`},
 
 		{&q.horizon, `SELECT (SELECT coalesce(max(seq), 0) FROM {{table}} WHERE state = 0), generation FROM {{relay}}`},
 		{&q.pending, pending + ` ORDER BY seq LIMIT ?`},
 		// Not EXISTS: SQLite makes a join of that, and then sorts what it has read.
 		{&q.bounded, pending + ` AND seq <= ? AND ? = (SELECT generation FROM {{relay}}) ORDER BY seq LIMIT ?`},
 
-		{&q.count, `UPDATE {{relay}} SET published = published + ? WHERE epoch = ?`},
+		{&q.count, `UPDATE {{relay}} SET published = published + ? WHERE epoch = ? AND holder = ?`},
 		{&q.remove, `DELETE FROM {{table}} WHERE {{rows}} AND state = 0`},
 		{&q.keep, `UPDATE {{table}} SET state = 3, changed_at = {{now}}
 			WHERE {{rows}} AND state = 0`},
@@ -80,7 +80,7 @@ func newQueries(table string) queries {
 		{&q.purge, `DELETE FROM {{table}} WHERE seq IN (
 				SELECT seq FROM {{table}} WHERE state = 3 AND changed_at < {{now}} - ?1
 				ORDER BY changed_at LIMIT ?2)
-			AND EXISTS (SELECT 1 FROM {{relay}} WHERE epoch = ?3)`},
+			AND EXISTS (SELECT 1 FROM {{relay}} WHERE epoch = ?3 AND holder = ?4)`},
 
 		{&q.parked, `SELECT ` + record.Columns + `, reason, {{now}} - changed_at
 			FROM {{table}} WHERE state = 2 AND seq > ? ORDER BY seq LIMIT ?`},

@@ -18,29 +18,30 @@ import (
 const version = 1
 
 // Acquire implements [outbox.Store].
-func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (epoch int64, ok bool, err error) {
+func (s *Store) Acquire(ctx context.Context, holder string, d time.Duration) (l outbox.Lease, ok bool, err error) {
 	var has int
 	err = s.db.QueryRowContext(ctx, s.q.acquirable, holder).Scan(&has, &ok)
 	switch {
 	case errors.Is(err, sql.ErrNoRows) || err == nil && has != version:
-		return 0, false, fmt.Errorf("%w (they have version %d, this is %d)", outbox.ErrNotMigrated, has, version)
+		return l, false, fmt.Errorf("%w (they have version %d, this is %d)", outbox.ErrNotMigrated, has, version)
 	case err != nil || !ok:
-		return 0, false, s.explain(err)
+		return l, false, s.explain(err)
 	}
 	err = s.inTx(ctx, false, func(tx *sql.Tx) error {
-		err := tx.QueryRowContext(ctx, s.q.acquire, holder, d.Microseconds()).Scan(&epoch)
+		err := tx.QueryRowContext(ctx, s.q.acquire, holder, d.Microseconds()).Scan(&l.Epoch)
 		if errors.Is(err, sql.ErrNoRows) {
 			ok, err = false, nil
 		}
 		return err
 	})
-	return epoch, ok && err == nil, err
+	l.Holder = holder
+	return l, ok && err == nil, err
 }
 
 // Renew implements [outbox.Store].
-func (s *Store) Renew(ctx context.Context, epoch int64, d time.Duration) error {
+func (s *Store) Renew(ctx context.Context, l outbox.Lease, d time.Duration) error {
 	return s.inTx(ctx, false, func(tx *sql.Tx) error {
-		return fenced(tx.ExecContext(ctx, s.q.renew, d.Microseconds(), epoch))
+		return fenced(tx.ExecContext(ctx, s.q.renew, d.Microseconds(), l.Epoch, l.Holder))
 	})
 }
 
@@ -54,9 +55,9 @@ func fenced(res sql.Result, err error) error {
 }
 
 // Release implements [outbox.Store].
-func (s *Store) Release(ctx context.Context, epoch int64) error {
+func (s *Store) Release(ctx context.Context, l outbox.Lease) error {
 	return s.inTx(ctx, false, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, s.q.release, epoch)
+		_, err := tx.ExecContext(ctx, s.q.release, l.Epoch, l.Holder)
 		return err
 	})
 }
@@ -105,9 +106,9 @@ func (s *Store) query(ctx context.Context, q outbox.Query) (*sql.Rows, error) {
 }
 
 // Settle implements [outbox.Store].
-func (s *Store) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
+func (s *Store) Settle(ctx context.Context, l outbox.Lease, st outbox.Settlement) error {
 	return s.inTx(ctx, false, func(tx *sql.Tx) error {
-		if err := fenced(tx.ExecContext(ctx, s.q.count, len(st.Sent), epoch)); err != nil {
+		if err := fenced(tx.ExecContext(ctx, s.q.count, len(st.Sent), l.Epoch, l.Holder)); err != nil {
 			return err
 		}
 		if len(st.Sent) > 0 {
@@ -159,9 +160,9 @@ func marshal[T string | []string](v T) []byte {
 }
 
 // Purge implements [outbox.Store].
-func (s *Store) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (n int, err error) {
+func (s *Store) Purge(ctx context.Context, l outbox.Lease, age time.Duration, limit int) (n int, err error) {
 	err = s.inTx(ctx, false, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, epoch)
+		res, err := tx.ExecContext(ctx, s.q.purge, age.Microseconds(), limit, l.Epoch, l.Holder)
 		deleted, err := sqlstore.Affected(res, err)
 		n = int(deleted)
 		return err

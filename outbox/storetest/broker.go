@@ -93,7 +93,7 @@ type connection struct {
 }
 
 func (c connection) Send(ctx context.Context, m *ticketing.Message, done func(error)) {
-	c.b.send(ctx, c.name, c.store.epoch.Load(), m, done)
+	c.b.send(ctx, c.name, c.store.lease.Load().Epoch, m, done)
 }
 
 func (b *broker) send(ctx context.Context, from string, epoch int64, m *ticketing.Message, done func(error)) {

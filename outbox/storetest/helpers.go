@@ -126,18 +126,18 @@ func (s *suite) wantPending(want string) {
 	}
 }
 
-func (s *suite) acquire(holder string) int64 {
+func (s *suite) acquire(holder string) outbox.Lease {
 	s.Helper()
-	epoch, ok, err := s.Store.Acquire(s.Context(), holder, time.Minute)
+	lease, ok, err := s.Store.Acquire(s.Context(), holder, time.Minute)
 	if err != nil || !ok {
 		s.Fatalf("Acquire: %v, %v", ok, err)
 	}
-	return epoch
+	return lease
 }
 
-func (s *suite) settle(epoch int64, st outbox.Settlement) {
+func (s *suite) settle(lease outbox.Lease, st outbox.Settlement) {
 	s.Helper()
-	if err := s.Store.Settle(s.Context(), epoch, st); err != nil {
+	if err := s.Store.Settle(s.Context(), lease, st); err != nil {
 		s.Fatal(err)
 	}
 }

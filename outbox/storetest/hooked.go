@@ -20,36 +20,36 @@ type hooked struct {
 	onSettle  func(ctx context.Context, st outbox.Settlement) error
 	after     func(st outbox.Settlement) error // the settlement was noted down
 	calls     atomic.Int64
-	epoch     atomic.Int64 // the last that was acquired
+	lease     atomic.Pointer[outbox.Lease] // the last that was acquired
 }
 
-func (h *hooked) Acquire(ctx context.Context, holder string, d time.Duration) (int64, bool, error) {
+func (h *hooked) Acquire(ctx context.Context, holder string, d time.Duration) (outbox.Lease, bool, error) {
 	h.calls.Add(1)
 	if h.onAcquire != nil {
 		if err := h.onAcquire(); err != nil {
-			return 0, false, err
+			return outbox.Lease{}, false, err
 		}
 	}
-	epoch, ok, err := h.Store.Acquire(ctx, holder, d)
+	l, ok, err := h.Store.Acquire(ctx, holder, d)
 	if ok && err == nil {
-		h.epoch.Store(epoch)
+		h.lease.Store(&l)
 	}
-	return epoch, ok, err
+	return l, ok, err
 }
 
-func (h *hooked) Renew(ctx context.Context, epoch int64, d time.Duration) error {
+func (h *hooked) Renew(ctx context.Context, l outbox.Lease, d time.Duration) error {
 	h.calls.Add(1)
 	if h.onRenew != nil {
 		if err := h.onRenew(ctx); err != nil {
 			return err
 		}
 	}
-	return h.Store.Renew(ctx, epoch, d)
+	return h.Store.Renew(ctx, l, d)
 }
 
-func (h *hooked) Release(ctx context.Context, epoch int64) error {
+func (h *hooked) Release(ctx context.Context, l outbox.Lease) error {
 	h.calls.Add(1)
-	err := h.Store.Release(ctx, epoch)
+	err := h.Store.Release(ctx, l)
 	if h.onRelease != nil {
 		h.onRelease()
 	}
@@ -71,21 +71,21 @@ func (h *hooked) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.R
 	return h.Store.Pending(ctx, q)
 }
 
-func (h *hooked) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
+func (h *hooked) Settle(ctx context.Context, l outbox.Lease, st outbox.Settlement) error {
 	h.calls.Add(1)
 	if h.onSettle != nil {
 		if err := h.onSettle(ctx, st); err != nil {
 			return err
 		}
 	}
-	err := h.Store.Settle(ctx, epoch, st)
+	err := h.Store.Settle(ctx, l, st)
 	if err == nil && h.after != nil {
 		err = h.after(st)
 	}
 	return err
 }
 
-func (h *hooked) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (int, error) {
+func (h *hooked) Purge(ctx context.Context, l outbox.Lease, age time.Duration, limit int) (int, error) {
 	h.calls.Add(1)
-	return h.Store.Purge(ctx, epoch, age, limit)
+	return h.Store.Purge(ctx, l, age, limit)
 }

@@ -7,21 +7,21 @@ import (
 )
 
 // park parks a row and lets others wait.
-func (s *suite) park(epoch int64, parked outbox.Ref, waiting ...outbox.Ref) {
+func (s *suite) park(lease outbox.Lease, parked outbox.Ref, waiting ...outbox.Ref) {
 	s.Helper()
-	s.settle(epoch, outbox.Settlement{Parked: []outbox.Parking{{Ref: parked, Reason: "too large"}}, Waiting: waiting})
+	s.settle(lease, outbox.Settlement{Parked: []outbox.Parking{{Ref: parked, Reason: "too large"}}, Waiting: waiting})
 }
 
 var parkedTests = []test{
 	{name: "AParkedRowBlocksItsKey", run: func(s *suite) {
 		s.add(message("a", "k"), message("b", "l"), message("c", "k"), message("d", "k"), message("e", ""), message("f", ""))
 		rows := s.all()
-		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Ref())
+		lease := s.acquire("r")
+		s.park(lease, rows[0].Ref())
 		s.wantPending("b c! d! e f")
-		s.park(epoch, rows[4].Ref()) // without a key
+		s.park(lease, rows[4].Ref()) // without a key
 		s.wantPending("b c! d! f")
-		s.settle(epoch, outbox.Settlement{Waiting: []outbox.Ref{rows[2].Ref(), rows[3].Ref()}})
+		s.settle(lease, outbox.Settlement{Waiting: []outbox.Ref{rows[2].Ref(), rows[3].Ref()}})
 		s.wantPending("b f")
 		s.add(message("g", "k"))
 		s.wantPending("b f g!")
@@ -29,9 +29,9 @@ var parkedTests = []test{
 	{name: "ParkedRowsAreListed", run: func(s *suite) {
 		s.add(message("a", "k"), message("b", "l"), message("c", "m"))
 		rows := s.all()
-		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Ref())
-		s.park(epoch, rows[2].Ref())
+		lease := s.acquire("r")
+		s.park(lease, rows[0].Ref())
+		s.park(lease, rows[2].Ref())
 		list, err := s.Store.Parked(s.Context(), 0, 9)
 		if err != nil || len(list) != 2 {
 			s.Fatalf("%v, %v", list, err)
@@ -50,9 +50,9 @@ var parkedTests = []test{
 	{name: "RequeueLetsTheKeyGoOnWhereItWas", run: func(s *suite) {
 		s.add(message("a", "k"), message("b", "k"), message("c", "k"), message("d", "l"), message("e", "l"))
 		rows := s.all()
-		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Ref(), rows[1].Ref(), rows[2].Ref())
-		s.park(epoch, rows[3].Ref(), rows[4].Ref())
+		lease := s.acquire("r")
+		s.park(lease, rows[0].Ref(), rows[1].Ref(), rows[2].Ref())
+		s.park(lease, rows[3].Ref(), rows[4].Ref())
 		before, err := s.Store.Horizon(s.Context())
 		if err != nil {
 			s.Fatal(err)
@@ -72,8 +72,8 @@ var parkedTests = []test{
 	{name: "DiscardDeletesAndLetsTheKeyGoOn", run: func(s *suite) {
 		s.add(message("a", "k"), message("b", "k"), message("c", "l"))
 		rows := s.all()
-		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Ref(), rows[1].Ref())
+		lease := s.acquire("r")
+		s.park(lease, rows[0].Ref(), rows[1].Ref())
 		if n, err := s.Store.Discard(s.Context(), "c", "b", "a"); n != 1 || err != nil {
 			s.Errorf("discarded %d, %v, want the parked one alone", n, err)
 		}
@@ -85,18 +85,18 @@ var parkedTests = []test{
 	{name: "ARowWaitsOnlyWhileItsKeyIsParked", run: func(s *suite) {
 		s.add(message("a", "k"), message("b", "k"))
 		rows := s.all()
-		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Ref())
+		lease := s.acquire("r")
+		s.park(lease, rows[0].Ref())
 		if _, err := s.Store.Requeue(s.Context(), "a"); err != nil {
 			s.Fatal(err)
 		}
-		s.settle(epoch, outbox.Settlement{Waiting: []outbox.Ref{rows[1].Ref()}}) // too late
+		s.settle(lease, outbox.Settlement{Waiting: []outbox.Ref{rows[1].Ref()}}) // too late
 		s.wantPending("a b")
 	}},
 	{name: "RequeueWakesTheRelayOfItsStore", run: func(s *suite) {
 		s.add(message("a", "k"))
-		epoch := s.acquire("r")
-		s.park(epoch, s.all()[0].Ref())
+		lease := s.acquire("r")
+		s.park(lease, s.all()[0].Ref())
 		woken := 0
 		defer s.Store.Subscribe(func() { woken++ })()
 		if _, err := s.Store.Requeue(s.Context(), "a"); err != nil {

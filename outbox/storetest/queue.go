@@ -76,10 +76,10 @@ var queueTests = []test{
 	{name: "SentRowsAreGone", run: func(s *suite) {
 		s.add(message("a", ""), message("b", ""), message("c", ""))
 		rows := s.all()
-		epoch := s.acquire("r")
-		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[2].Ref()}})
+		lease := s.acquire("r")
+		s.settle(lease, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[2].Ref()}})
 		s.wantPending("b")
-		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[2].Ref()}}) // a retry
+		s.settle(lease, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[2].Ref()}}) // a retry
 		s.wantPending("b")
 		s.add(message("d", "")) // its number is above all before
 		if again := s.all(); again[1].Seq <= rows[2].Seq {
@@ -95,12 +95,12 @@ var queueTests = []test{
 		// What had the numbers before a database lost its last commits.
 		a, b, c := rows[0].Ref(), rows[1].Ref(), rows[2].Ref()
 		a.ID, b.ID, c.ID = "b", "c", "d"
-		epoch := s.acquire("r")
-		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{a, c}})
-		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{a, c}, Keep: true})
-		s.settle(epoch, outbox.Settlement{Parked: []outbox.Parking{{Ref: a}, {Ref: c}}})
+		lease := s.acquire("r")
+		s.settle(lease, outbox.Settlement{Sent: []outbox.Ref{a, c}})
+		s.settle(lease, outbox.Settlement{Sent: []outbox.Ref{a, c}, Keep: true})
+		s.settle(lease, outbox.Settlement{Parked: []outbox.Parking{{Ref: a}, {Ref: c}}})
 		s.wantPending("a b c")
-		s.park(epoch, rows[0].Ref(), b)
+		s.park(lease, rows[0].Ref(), b)
 		s.wantPending("b! c")
 	}},
 	{name: "RowsWithIDsOfAllKindsAreSettled", run: func(s *suite) {
@@ -110,14 +110,14 @@ var queueTests = []test{
 			s.add(message(id, "k"), message(id+" parked", id), message(id+" waits", id))
 		}
 		rows := s.all()
-		epoch := s.acquire("r")
+		lease := s.acquire("r")
 		st := outbox.Settlement{Keep: true}
 		for i := 0; i < len(rows); i += 3 {
 			st.Sent = append(st.Sent, rows[i].Ref())
 			st.Parked = append(st.Parked, outbox.Parking{Ref: rows[i+1].Ref()})
 			st.Waiting = append(st.Waiting, rows[i+2].Ref())
 		}
-		s.settle(epoch, st)
+		s.settle(lease, st)
 		s.wantPending("")
 		if got := s.stats(); got.Parked != int64(len(want)) || got.Waiting != int64(len(want)) {
 			s.Errorf("%+v", got)
@@ -125,18 +125,18 @@ var queueTests = []test{
 		if n, err := s.Store.Replay(s.Context(), time.Hour); n != len(want) || err != nil {
 			s.Errorf("%d rows were kept, %v", n, err)
 		}
-		s.settle(epoch, outbox.Settlement{Sent: st.Sent})
+		s.settle(lease, outbox.Settlement{Sent: st.Sent})
 		s.wantPending("")
 	}},
 	{name: "KeptRowsAreReplayedOrPurged", run: func(s *suite) {
 		s.add(message("a", ""), message("b", ""), message("c", ""))
 		rows := s.all()
-		epoch := s.acquire("r")
+		lease := s.acquire("r")
 		before, err := s.Store.Horizon(s.Context())
 		if err != nil {
 			s.Fatal(err)
 		}
-		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[1].Ref()}, Keep: true})
+		s.settle(lease, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[1].Ref()}, Keep: true})
 		s.wantPending("c")
 		s.add(message("a", "")) // a late retry
 		s.wantPending("c")
@@ -147,16 +147,16 @@ var queueTests = []test{
 		if got := s.pending(outbox.Query{Limit: 9, Horizon: before}); len(got) != 0 {
 			s.Errorf("a pass that began before the replay goes on with %q", ids(got))
 		}
-		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[1].Ref(), rows[2].Ref()}, Keep: true})
-		if n, err := s.Store.Purge(s.Context(), epoch, time.Hour, 9); n != 0 || err != nil {
+		s.settle(lease, outbox.Settlement{Sent: []outbox.Ref{rows[0].Ref(), rows[1].Ref(), rows[2].Ref()}, Keep: true})
+		if n, err := s.Store.Purge(s.Context(), lease, time.Hour, 9); n != 0 || err != nil {
 			s.Errorf("purged %d rows that are not an hour old, %v", n, err)
 		}
-		if n, err := s.Store.Purge(s.Context(), epoch-1, 0, 9); n != 0 || err != nil {
-			s.Errorf("purged %d rows with an old epoch, %v", n, err)
+		if n, err := s.Store.Purge(s.Context(), outbox.Lease{Holder: lease.Holder, Epoch: lease.Epoch - 1}, 0, 9); n != 0 || err != nil {
+			s.Errorf("purged %d rows with an old lease, %v", n, err)
 		}
 		left := 3
 		s.eventually("the rows are purged, at most two at a time", func() bool {
-			n, err := s.Store.Purge(s.Context(), epoch, 0, 2)
+			n, err := s.Store.Purge(s.Context(), lease, 0, 2)
 			if err != nil || n > 2 {
 				s.Fatalf("purged %d, %v", n, err)
 			}
@@ -173,8 +173,8 @@ var queueTests = []test{
 		}
 		s.add(message("a", "k"), message("b", "k"), message("c", "k"), message("d", ""))
 		rows := s.all()
-		epoch := s.acquire("r")
-		s.settle(epoch, outbox.Settlement{
+		lease := s.acquire("r")
+		s.settle(lease, outbox.Settlement{
 			Sent:    []outbox.Ref{rows[3].Ref()},
 			Parked:  []outbox.Parking{{Ref: rows[0].Ref()}},
 			Waiting: []outbox.Ref{rows[1].Ref()},

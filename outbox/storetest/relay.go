@@ -234,7 +234,7 @@ var relayTests = []test{
 			if errors.Is(ctx.Err(), context.Canceled) {
 				s.Error("the renewal was given up, and may be done after the release")
 			}
-			return s.Store.Renew(context.WithoutCancel(ctx), h.epoch.Load(), time.Hour)
+			return s.Store.Renew(context.WithoutCancel(ctx), *h.lease.Load(), time.Hour)
 		}
 		r := s.relay(h, s.broker(), &outbox.RelayOptions{Lease: 500 * time.Millisecond})
 		<-renewing

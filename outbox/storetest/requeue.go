@@ -26,9 +26,9 @@ func testRequeueInPass(s *suite) {
 	s.addMany("e", 400, 400)
 	s.add(message("k2", "k"), message("last", "last")) // within the pass's bounds
 	rows := s.all()
-	epoch := s.acquire("r")
-	s.park(epoch, rows[0].Ref(), rows[len(rows)-2].Ref())
-	if err := s.Store.Release(s.Context(), epoch); err != nil {
+	lease := s.acquire("r")
+	s.park(lease, rows[0].Ref(), rows[len(rows)-2].Ref())
+	if err := s.Store.Release(s.Context(), lease); err != nil {
 		s.Fatal(err)
 	}
 	b := s.broker()

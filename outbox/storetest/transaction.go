@@ -141,9 +141,9 @@ var transactionTests = []test{
 		}
 		s.add(message(id+"1", key), message(id+"2", key), message(id+"3", key))
 		rows := s.all()
-		epoch := s.acquire("r")
-		s.park(epoch, rows[0].Ref(), rows[1].Ref())
-		s.settle(epoch, outbox.Settlement{Sent: []outbox.Ref{rows[2].Ref()}, Keep: true})
+		lease := s.acquire("r")
+		s.park(lease, rows[0].Ref(), rows[1].Ref())
+		s.settle(lease, outbox.Settlement{Sent: []outbox.Ref{rows[2].Ref()}, Keep: true})
 		if st := s.stats(); st.Parked != 1 || st.Waiting != 1 || st.Pending != 0 {
 			s.Errorf("%+v", st)
 		}

@@ -60,12 +60,12 @@ type stuck struct {
 	settle int
 }
 
-func (s *stuck) Settle(ctx context.Context, epoch int64, st outbox.Settlement) error {
+func (s *stuck) Settle(ctx context.Context, l outbox.Lease, st outbox.Settlement) error {
 	if s.settle--; s.settle < 0 {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	return s.Store.Settle(ctx, epoch, st)
+	return s.Store.Settle(ctx, l, st)
 }
 
 func connect(ctx context.Context, url, id string) (*natswrap.Client, error) {
@@ -179,7 +179,7 @@ func (t *test) suspend(child *process.Process) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		// A write that changes nothing.
-		if _, err := t.Store.Purge(ctx, 0, time.Hour, 1); err == nil || errors.Is(err, outbox.ErrLeaseLost) {
+		if _, err := t.Store.Purge(ctx, outbox.Lease{}, time.Hour, 1); err == nil || errors.Is(err, outbox.ErrLeaseLost) {
 			return true
 		}
 		if err := child.Resume(); err != nil {
@@ -187,7 +187,7 @@ func (t *test) suspend(child *process.Process) {
 		}
 		// The child comes to the end of its transaction first: suspended again at
 		// once it might be in the same one for ever.
-		_, _ = t.Store.Purge(t.Context(), 0, time.Hour, 1)
+		_, _ = t.Store.Purge(t.Context(), outbox.Lease{}, time.Hour, 1)
 		return false
 	})
 }
@@ -294,7 +294,7 @@ func RunCrashes(t *testing.T, open func(t *testing.T) Harness) {
 	})
 	// Without the end of the lease in the store's acquire nobody takes over. Without
 	// the lease's valid the child goes on with what it has in memory, and without the
-	// epoch in the store's renew and count too, it never finds out.
+	// epoch and the holder in the store's renew and count too, it never finds out.
 	t.Run("SuspendedBeyondItsLease", func(t *testing.T) {
 		x := start(t, open(t), 100*time.Millisecond)
 		x.add(10_000)

@@ -33,9 +33,9 @@ type counted struct {
 	calls atomic.Int64
 }
 
-func (c *counted) Renew(ctx context.Context, epoch int64, d time.Duration) error {
+func (c *counted) Renew(ctx context.Context, l outbox.Lease, d time.Duration) error {
 	c.calls.Add(1)
-	return c.Store.Renew(ctx, epoch, d)
+	return c.Store.Renew(ctx, l, d)
 }
 
 func (c *counted) Horizon(ctx context.Context) (outbox.Horizon, error) {
@@ -48,7 +48,7 @@ func (c *counted) Pending(ctx context.Context, q outbox.Query) iter.Seq2[outbox.
 	return c.Store.Pending(ctx, q)
 }
 
-func (c *counted) Purge(ctx context.Context, epoch int64, age time.Duration, limit int) (int, error) {
+func (c *counted) Purge(ctx context.Context, l outbox.Lease, age time.Duration, limit int) (int, error) {
 	c.calls.Add(1)
-	return c.Store.Purge(ctx, epoch, age, limit)
+	return c.Store.Purge(ctx, l, age, limit)
 }

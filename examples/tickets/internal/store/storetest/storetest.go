@@ -22,7 +22,7 @@ func Relay(t testing.TB, s *store.Store, to ticketing.Sender) {
 		}
 	}
 	ctx := t.Context()
-	epoch, ok, err := s.Outbox.Acquire(ctx, "storetest", time.Minute)
+	lease, ok, err := s.Outbox.Acquire(ctx, "storetest", time.Minute)
 	fail(err)
 	if !ok {
 		t.Fatal("storetest: a relay of this outbox is running")
@@ -37,5 +37,5 @@ func Relay(t testing.TB, s *store.Store, to ticketing.Sender) {
 		to.Send(ctx, &row.Message, fail)
 		sent = append(sent, row.Ref())
 	}
-	fail(s.Outbox.Settle(ctx, epoch, outbox.Settlement{Sent: sent}))
+	fail(s.Outbox.Settle(ctx, lease, outbox.Settlement{Sent: sent}))
 }
