@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/stan.go"
 
 	ticketing "github.com/ducnguyen96/ticketing-common"
+	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 )
 
 // The pauses between attempts to reach a broker that is not there yet.
@@ -71,9 +72,5 @@ var notThere = []error{
 	// The connection was made, and lost before the broker was reached.
 	ticketing.ErrNotConnected, nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrConnectionClosed,
 	// It holds, and the broker behind it does not answer, or says that it is not ready.
-	stan.ErrConnectReqTimeout, nats.ErrNoResponders, jetstream.ErrJetStreamNotEnabled, errNoMetaLeader,
+	stan.ErrConnectReqTimeout, nats.ErrNoResponders, jetstream.ErrJetStreamNotEnabled, jswrap.ErrNotReady,
 }
-
-// errNoMetaLeader is what a cluster answers that has not elected the leader of
-// its JetStream yet.
-var errNoMetaLeader error = &jetstream.APIError{ErrorCode: 10008}

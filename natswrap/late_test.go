@@ -19,6 +19,7 @@ import (
 	ticketing "github.com/ducnguyen96/ticketing-common"
 	"github.com/ducnguyen96/ticketing-common/internal/testlog"
 	"github.com/ducnguyen96/ticketing-common/natstest/natsserver"
+	"github.com/ducnguyen96/ticketing-common/natswrap/jswrap"
 	"github.com/ducnguyen96/ticketing-common/natswrap/stanwrap"
 )
 
@@ -40,7 +41,7 @@ func TestWaitingIsForBrokersThatMayComeAndNotForWhatIsWrong(t *testing.T) {
 		{stan.ErrConnectReqTimeout, true},
 		{nats.ErrNoResponders, true},
 		{jetstream.ErrJetStreamNotEnabled, true},
-		{&jetstream.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"}, true},
+		{fmt.Errorf("%w: %w", jswrap.ErrNotReady, &jetstream.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"}), true},
 
 		{nats.ErrAuthorization, false},
 		{errors.Join(nats.ErrAuthorization, &net.OpError{Op: "dial", Err: errors.New("connection refused")}), false},

@@ -20,7 +20,7 @@ const apiTimeout = 5 * time.Second
 
 const apiPrefix = "$JS.API."
 
-var errAPITimeout = fmt.Errorf("the JetStream API did not answer within %v", apiTimeout)
+var errAPITimeout = fmt.Errorf("the JetStream API did not answer within %v: %w", apiTimeout, nats.ErrTimeout)
 
 // request runs f, which asks the JetStream API, and returns its result. It
 // returns without when ctx ends, when the API does not answer, and when the

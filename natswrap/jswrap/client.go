@@ -65,7 +65,9 @@ var (
 // Connect connects, makes sure of the streams that cfg asks for, and returns
 // when the client can send and receive. It honours ctx throughout. Once
 // connected, the client survives the loss of its connection: it reconnects by
-// itself, for ever, and subscriptions go on.
+// itself, for ever, and subscriptions go on. A cluster that has no leader, or
+// lacks servers for the stream's replicas, is waited for: at most half a minute,
+// then the error matches [ErrNotReady].
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if ctx == nil {
 		return nil, fmt.Errorf("connect to JetStream: %w", errNilContext)

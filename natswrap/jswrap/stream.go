@@ -88,6 +88,10 @@ const (
 	provisionBackoff  = 250 * time.Millisecond
 )
 
+// ErrNotReady means that [Connect] has waited half a minute for a JetStream that
+// is there and not ready. It may be later, and Connect be called again.
+var ErrNotReady = errors.New("JetStream is not ready: it does not answer, elects a leader, or lacks servers")
+
 // patiently calls f until it succeeds, ctx ends, or waiting cannot help.
 func (c *Client) patiently(ctx context.Context, f func() error) error {
 	start := time.Now()
@@ -103,6 +107,8 @@ func (c *Client) patiently(ctx context.Context, f func() error) error {
 			return fmt.Errorf("JetStream is not enabled on this server, or not running yet: %w", err)
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 			return fmt.Errorf("JetStream is not enabled for this account: %w", err)
+		case waited > provisionPatience && transient(err):
+			return fmt.Errorf("%w: %w", ErrNotReady, err)
 		case waited > provisionPatience, !errors.Is(err, errRace) && !transient(err):
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -163,6 +165,30 @@ func TestTransientErrorsAreThoseThatPass(t *testing.T) {
 		if got := transient(err); got != want {
 			t.Errorf("%v: %t", err, got)
 		}
+	}
+}
+
+// A connect that waits for the broker goes on then.
+func TestProvisioningThatWaitedInVainSaysThatTheServerIsNotReady(t *testing.T) {
+	noPeers := &jetstream.APIError{Code: 400, ErrorCode: codeNoPeers, Description: "no suitable peers for placement, peer offline"}
+	for err, want := range map[error]error{
+		noPeers:       ErrNotReady,
+		errAPITimeout: ErrNotReady,
+		errRace:       errRace,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			got := new(Client).patiently(t.Context(), func() error { return fmt.Errorf("try: %w", err) })
+			if !errors.Is(got, want) || !errors.Is(got, err) {
+				t.Errorf("%v: error = %v, want %v", err, got, want)
+			}
+			if waited := time.Since(begun); waited < provisionPatience {
+				t.Errorf("%v: it waited %v, want %v", err, waited, provisionPatience)
+			}
+		})
+	}
+	if !errors.Is(errAPITimeout, nats.ErrTimeout) {
+		t.Errorf("%v is not nats.ErrTimeout", errAPITimeout)
 	}
 }
 
