@@ -22,11 +22,13 @@ type pass struct {
 	after    int64
 	began    time.Time
 	admitted int
+	found    int // admitted of the last read
 	reads    int
+	leftOut  bool // rows of keys that have their share in memory
 
-	// Rows that wait for a stalled subject and for which there is no place,
-	// and those whose key is closed. Later ones of their keys must not overtake
-	// them in this pass.
+	// Rows for which there is no place because their subject is stalled or
+	// their key has its share, and those whose key is closed. Later ones of their
+	// keys must not overtake them in this pass.
 	skipped map[uint64]struct{}
 	seed    maphash.Seed
 
@@ -100,7 +102,8 @@ func (t *term) outage(now time.Time) (pace time.Duration, out bool) {
 // fetchAt is when the next read is due; zero: not now.
 func (t *term) fetchAt(now time.Time) time.Time {
 	p := &t.pass
-	if p.fetching || t.queue.waiting-t.queue.stalled >= max(t.batch()/2, 1) || t.room() == 0 {
+	enough := t.queue.waiting-t.queue.stalled >= max(t.batch()/2, 1) && !t.narrow()
+	if p.fetching || enough || t.room() == 0 {
 		return time.Time{}
 	}
 	var at time.Time
@@ -111,7 +114,9 @@ func (t *term) fetchAt(now time.Time) time.Time {
 	case out:
 		at = p.lastRead.Add(max(outagePace, 10*p.lastRead.Sub(p.began)))
 	case p.reading:
-		at = now
+		at = p.aheadAt(now)
+	case t.hungry():
+		at = p.lastRead.Add(wakePace)
 	default:
 		at = p.lastRead.Add(t.pollPause(now))
 		if p.woken {
@@ -146,7 +151,7 @@ func (t *term) fetch(work context.Context, now time.Time) (done bool) {
 	}
 	if !p.reading {
 		p.began, p.admitted, p.reads, p.after, p.horizon = now, 0, 0, 0, Horizon{}
-		p.woken = false
+		p.woken, p.leftOut = false, false
 		clear(p.skipped)
 		p.seed = maphash.MakeSeed()
 	}
@@ -218,7 +223,7 @@ func (t *term) onFetched(res fetched) {
 		for _, it := range res.items {
 			t.admit(it, now)
 		}
-		if p.admitted > before {
+		if p.found = p.admitted - before; p.found > 0 {
 			p.lastFound = now
 		}
 		if len(res.items) > 0 {
@@ -241,7 +246,7 @@ func (t *term) advancePass(res fetched, now time.Time) {
 		p.long, p.reading, p.after = true, true, 0
 	case res.more:
 		p.reading, p.horizon, p.after = true, res.horizon, res.last
-		if p.admitted > 0 && now.Sub(p.began) > longestPass || len(p.skipped) >= maxSkipped {
+		if p.admitted > 0 && now.Sub(p.began) > longestPass || len(p.skipped) >= maxSkipped || t.hungry() {
 			p.reading, p.woken = false, true
 		}
 	default:
@@ -273,6 +278,11 @@ func (t *term) admit(it *item, now time.Time) {
 		if _, skip := p.skipped[hash]; skip {
 			return
 		}
+	}
+	if t.overShare(key) {
+		t.skip(key)
+		p.leftOut = true
+		return
 	}
 	full := t.queue.stalled >= t.r.o.MaxRows/2 || t.queue.bytes >= t.r.o.MaxBytes/2
 	if full && t.queue.stallable(&it.Row) {

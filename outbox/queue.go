@@ -52,6 +52,7 @@ type queue struct {
 
 	waiting int // rows that are not in flight
 	stalled int // those of them whose lane's head, or which themselves, are in a stall
+	behind  int // the others of them that wait for one of their key
 	bytes   int // of all
 }
 
@@ -75,6 +76,8 @@ func (q *queue) add(it *item) {
 			l.tail.next = it
 			if l.stalled {
 				q.stalled++
+			} else {
+				q.behind++
 			}
 		}
 		l.tail = it
@@ -171,6 +174,7 @@ func (q *queue) enter(s *stall, it *item) {
 	if it.lane != nil {
 		it.lane.stalled = true
 		q.stalled += it.lane.rows
+		q.behind -= it.lane.rows - 1
 		return
 	}
 	q.stalled++
@@ -180,6 +184,7 @@ func (q *queue) leave(it *item) {
 	if it.lane != nil {
 		it.lane.stalled = false
 		q.stalled -= it.lane.rows
+		q.behind += it.lane.rows - 1
 		return
 	}
 	q.stalled--
@@ -218,6 +223,7 @@ func (q *queue) advance(it *item) {
 		q.forget(it.Message.Key, l)
 		return
 	}
+	q.behind--
 	q.ready.push(l.head)
 }
 
@@ -254,6 +260,7 @@ func (q *queue) park(it *item) (behind []*item) {
 	}
 	for b := it.next; b != nil; b = b.next {
 		q.waiting--
+		q.behind--
 		q.bytes -= b.size
 		behind = append(behind, b)
 	}
@@ -271,6 +278,7 @@ func (q *queue) drop(keep int) (dropped []*item) {
 			s.items = s.items[:len(s.items)-1]
 			q.leave(it)
 			if l := it.lane; l != nil {
+				q.behind -= l.rows - 1
 				l.head, l.tail, l.rows = nil, nil, 0
 				q.forget(it.Message.Key, l)
 			}

@@ -2,9 +2,12 @@ package outbox
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/ducnguyen96/ticketing-common"
 )
@@ -147,6 +150,82 @@ func TestStalledRowsAreDroppedWithThoseBehindThem(t *testing.T) {
 	if len(dropped) != 30 || q.stalled != 10 || q.waiting != 10 || q.bytes != 10 || len(q.lanes) != 5 {
 		t.Errorf("%d dropped, %d stalled, %d wait, %d bytes, %d lanes", len(dropped), q.stalled, q.waiting, q.bytes, len(q.lanes))
 	}
+}
+
+// Whatever happens, the counts are those of what is in the queue.
+func TestTheCountsAreThoseOfTheRows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := newQueue(time.Second, time.Minute)
+		now := time.Now()
+		var flying []*item
+		n := 0
+		take := func(t *rapid.T) *item {
+			if len(flying) == 0 {
+				t.Skip("nothing is in flight")
+			}
+			i := rapid.IntRange(0, len(flying)-1).Draw(t, "which")
+			it := flying[i]
+			flying = slices.Delete(flying, i, i+1)
+			return it
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				key := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "key")
+				if q.closed(key) {
+					t.Skip("its key is closed")
+				}
+				n++
+				q.add(newItem(fmt.Sprint(n), key, rapid.SampledFrom([]ticketing.Subject{"x:x", "y:y"}).Draw(t, "subject")))
+			},
+			"pop": func(*rapid.T) {
+				if it := q.pop(now); it != nil {
+					flying = append(flying, it)
+				}
+			},
+			"unpop":  func(t *rapid.T) { q.unpop(take(t)) },
+			"sent":   func(t *rapid.T) { q.sent(take(t), now) },
+			"failed": func(t *rapid.T) { q.failed(take(t), now) },
+			"park": func(t *rapid.T) {
+				it := take(t)
+				behind := q.park(it)
+				for range behind {
+					q.open(it.Message.Key)
+				}
+				if it.Message.Key != "" {
+					q.open(it.Message.Key)
+				}
+			},
+			"drop":  func(t *rapid.T) { q.drop(rapid.IntRange(0, q.stalled).Draw(t, "keep")) },
+			"later": func(*rapid.T) { now = now.Add(10 * time.Second) },
+			"": func(t *rapid.T) {
+				behind, stalled, waiting := 0, 0, q.ready.len()+len(q.delayed)
+				for _, l := range q.lanes {
+					rows := 0
+					for it := l.head; it != nil; it = it.next {
+						rows++
+					}
+					switch {
+					case rows != l.rows:
+						t.Fatalf("a lane has %d rows, and counts %d", rows, l.rows)
+					case l.stalled:
+						stalled += rows
+					default:
+						behind += max(rows-1, 0)
+					}
+				}
+				for _, s := range q.stalls {
+					for _, it := range s.items {
+						if it.lane == nil {
+							stalled++
+						}
+					}
+				}
+				if waiting += behind + stalled; q.behind != behind || q.stalled != stalled || q.waiting != waiting {
+					t.Fatalf("behind %d, stalled %d, waiting %d; want %d, %d, %d", q.behind, q.stalled, q.waiting, behind, stalled, waiting)
+				}
+			},
+		})
+	})
 }
 
 func TestTheMeterCountsTheLastSeconds(t *testing.T) {

@@ -102,6 +102,39 @@ var relayTests = []test{
 			r.stop()
 		}
 	}},
+	// Protection: overShare. Without narrow the relay waits for what it has.
+	{name: "ABacklogOfOneKeyHoldsUpNoOther", run: func(s *suite) {
+		b := s.broker()
+		release := b.setHold()
+		defer release()
+		s.addMany("hot", 2000, 1)
+		s.addMany("other", 10, 10)
+		s.relay(s.Store, b, &outbox.RelayOptions{MaxRows: 256})
+		s.eventually("the first of the backlog and all others are in flight", func() bool { return b.count() == 11 })
+		s.addMany("late", 10, 10)
+		s.eventually("what comes later, too", func() bool { return b.count() == 21 })
+		release()
+		s.eventually("all are published, and gone", func() bool { return b.count() == 2020 && len(s.all()) == 0 })
+		s.wantOrder(b, "hot", 2000, 1)
+	}},
+	// Memory is full of bytes long before it is full of rows. Protection: the bytes
+	// in load, and in overShare.
+	{name: "ABacklogOfLargeEventsOfOneKeyHoldsUpNoOther", run: func(s *suite) {
+		b := s.broker()
+		release := b.setHold()
+		defer release()
+		for i := range 100 {
+			m := message(fmt.Sprint("hot", i), "hot-key0")
+			m.Data = make([]byte, 10_000)
+			s.add(m)
+		}
+		s.addMany("other", 10, 10)
+		s.relay(s.Store, b, &outbox.RelayOptions{MaxBytes: 200_000})
+		s.eventually("the first of the backlog and all others are in flight", func() bool { return b.count() == 11 })
+		release()
+		s.eventually("all are published, and gone", func() bool { return b.count() == 110 && len(s.all()) == 0 })
+		s.wantOrder(b, "hot", 100, 1)
+	}},
 	{name: "AnEventLargerThanTheMemoryIsPublishedAllTheSame", run: func(s *suite) {
 		b := s.broker()
 		for i := range 5 {
