@@ -25,17 +25,22 @@ const (
 	lateMaxPause = 2 * time.Second
 )
 
+// lateWarning is how often the log says at level Warn what is waited for. What
+// keeps the broker away may change meanwhile.
+const lateWarning = time.Minute
+
 // dialLate dials until the broker is there, or fails with what waiting does not
 // mend, or ctx ends.
 func dialLate(ctx context.Context, cfg Config, dial connector) (backend, error) {
+	var warned time.Time
 	for attempt := 0; ; attempt++ {
 		b, err := dial(ctx, cfg)
 		if err == nil || ctx.Err() != nil || !unreachable(err) {
 			return b, err
 		}
 		level := slog.LevelDebug
-		if attempt == 0 {
-			level = slog.LevelWarn
+		if now := time.Now(); now.Sub(warned) >= lateWarning {
+			level, warned = slog.LevelWarn, now
 		}
 		cfg.logger().Log(ctx, level, "waiting for the broker", "error", err)
 		pause := min(lateMinPause<<min(attempt, 10), lateMaxPause)

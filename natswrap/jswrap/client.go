@@ -66,8 +66,9 @@ var (
 // when the client can send and receive. It honours ctx throughout. Once
 // connected, the client survives the loss of its connection: it reconnects by
 // itself, for ever, and subscriptions go on. A cluster that has no leader, or
-// lacks servers for the stream's replicas, is waited for: at most half a minute,
-// then the error matches [ErrNotReady].
+// lacks servers for the replicas, is waited for, about half a minute for each of
+// the two streams: then the error matches [ErrNotReady], and where only the stream
+// for dead letters is missing there is a warning.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if ctx == nil {
 		return nil, fmt.Errorf("connect to JetStream: %w", errNilContext)
@@ -171,7 +172,7 @@ func (c *Client) subscribeAcks(ctx context.Context) error {
 	// never come.
 	ctx, cancel := context.WithTimeoutCause(ctx, apiTimeout, errAPITimeout)
 	defer cancel()
-	if err := c.nc.FlushWithContext(ctx); err != nil {
+	if err := awaitErr(ctx, c.nc.FlushWithContext); err != nil {
 		return err
 	}
 	if err := c.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
