@@ -22,18 +22,21 @@ type pass struct {
 	after    int64
 	began    time.Time
 	admitted int
-	found    int // admitted of the last read
 	reads    int
-	leftOut  bool // rows of keys that have their share in memory
+	spent    time.Duration // with them
+	back     bool          // the read is for rows that were left out
 
-	// Rows for which there is no place because their subject is stalled or
-	// their key has its share, and those whose key is closed. Later ones of their
-	// keys must not overtake them in this pass.
+	// Rows that wait for a stalled subject and for which there is no place,
+	// and those whose key is closed. Later ones of their keys must not overtake
+	// them in this pass.
 	skipped map[uint64]struct{}
+	left    left
 	seed    maphash.Seed
 
 	lastRead  time.Time
-	took      time.Duration // the last read
+	lastLook  time.Time     // the last read that was not for rows that were left out
+	took      time.Duration // that one
+	found     int           // admitted of it
 	lastFound time.Time
 	rowSize   int // of late
 	failures  int
@@ -102,8 +105,8 @@ func (t *term) outage(now time.Time) (pace time.Duration, out bool) {
 // fetchAt is when the next read is due; zero: not now.
 func (t *term) fetchAt(now time.Time) time.Time {
 	p := &t.pass
-	enough := t.queue.waiting-t.queue.stalled >= max(t.batch()/2, 1) && !t.narrow()
-	if p.fetching || enough || t.room() == 0 {
+	enough := t.queue.waiting-t.queue.stalled >= max(t.batch()/2, 1)
+	if p.fetching || enough && !t.narrow() || t.room() == 0 {
 		return time.Time{}
 	}
 	var at time.Time
@@ -113,10 +116,12 @@ func (t *term) fetchAt(now time.Time) time.Time {
 		at = p.lastRead.Add(pace)
 	case out:
 		at = p.lastRead.Add(max(outagePace, 10*p.lastRead.Sub(p.began)))
-	case p.reading:
-		at = p.aheadAt(now)
 	case t.hungry():
 		at = p.lastRead.Add(wakePace)
+	case p.reading && len(p.left.keys) > 0 && p.found == 0:
+		at = p.lastLook.Add(rest(p.took))
+	case p.reading:
+		at = now
 	default:
 		at = p.lastRead.Add(t.pollPause(now))
 		if p.woken {
@@ -126,9 +131,10 @@ func (t *term) fetchAt(now time.Time) time.Time {
 			at = busy
 		}
 		if len(p.skipped) > 0 { // half the time at most
-			if rest := p.lastRead.Add(p.lastRead.Sub(p.began)); rest.After(at) {
-				at = rest
-			}
+			at = later(at, p.lastRead.Add(p.lastRead.Sub(p.began)))
+		}
+		if enough {
+			at = later(at, p.lastRead.Add(rest(p.spent)))
 		}
 	}
 	if p.notBefore.After(at) {
@@ -149,14 +155,20 @@ func (t *term) fetch(work context.Context, now time.Time) (done bool) {
 	if at.IsZero() || at.After(now) {
 		return false
 	}
-	if !p.reading {
-		p.began, p.admitted, p.reads, p.after, p.horizon = now, 0, 0, 0, Horizon{}
-		p.woken, p.leftOut = false, false
+	hungry := t.hungry()
+	p.back = hungry && p.canGoBack(now)
+	if !p.back && (hungry || !p.reading) {
+		p.began, p.admitted, p.reads, p.spent, p.after, p.horizon = now, 0, 0, 0, 0, Horizon{}
+		p.woken = false
 		clear(p.skipped)
+		p.left = nothingLeft()
 		p.seed = maphash.MakeSeed()
 	}
 	q := Query{After: p.after, Horizon: p.horizon, Limit: t.room()}
-	if p.after == 0 {
+	if p.back {
+		q.After = p.left.from
+	}
+	if q.After == 0 {
 		q.Limit += len(t.held) // it reads them again
 	}
 	ask := p.long && p.horizon == Horizon{}
@@ -211,25 +223,35 @@ func read(ctx context.Context, s Store, q Query, ask bool, maxBytes int) (res fe
 func (t *term) onFetched(res fetched) {
 	p, now := &t.pass, time.Now()
 	p.fetching = false
-	p.lastRead, p.took = now, res.took
+	p.lastRead = now
 	p.reads++
+	p.spent += res.took
 	if res.err != nil {
 		p.failures++
 		p.notBefore = now.Add(backoff(t.r.o.Backoff, t.r.o.MaxBackoff, p.failures))
 		t.r.said.error(now, "read", "the outbox relay cannot read the table", res.err)
 	} else {
 		p.failures = 0
-		before := p.admitted
+		before, admitted := p.left, p.admitted
+		if p.back {
+			p.left = nothingLeft()
+		}
 		for _, it := range res.items {
 			t.admit(it, now)
 		}
-		if p.found = p.admitted - before; p.found > 0 {
+		found := p.admitted - admitted
+		if found > 0 {
 			p.lastFound = now
 		}
 		if len(res.items) > 0 {
 			p.rowSize = max(res.bytes/len(res.items), 1)
 		}
-		t.advancePass(res, now)
+		if p.back && res.more {
+			p.wentBack(before, res)
+		} else {
+			p.lastLook, p.took, p.found = now, res.took, found
+			t.advancePass(res, now)
+		}
 	}
 	for _, b := range p.noted {
 		t.forget(b)
@@ -243,10 +265,10 @@ func (t *term) advancePass(res fetched, now time.Time) {
 	switch {
 	case res.more && res.horizon == Horizon{}:
 		// It is a long one: begin again, within bounds.
-		p.long, p.reading, p.after = true, true, 0
+		p.long, p.reading, p.after, p.left = true, true, 0, nothingLeft()
 	case res.more:
 		p.reading, p.horizon, p.after = true, res.horizon, res.last
-		if p.admitted > 0 && now.Sub(p.began) > longestPass || len(p.skipped) >= maxSkipped || t.hungry() {
+		if p.admitted > 0 && now.Sub(p.began) > longestPass || len(p.skipped)+len(p.left.keys) >= maxSkipped {
 			p.reading, p.woken = false, true
 		}
 	default:
@@ -279,9 +301,7 @@ func (t *term) admit(it *item, now time.Time) {
 			return
 		}
 	}
-	if t.overShare(key) {
-		t.skip(key)
-		p.leftOut = true
+	if t.leaveOut(it) {
 		return
 	}
 	full := t.queue.stalled >= t.r.o.MaxRows/2 || t.queue.bytes >= t.r.o.MaxBytes/2

@@ -23,6 +23,7 @@ type item struct {
 type lane struct {
 	head, tail *item
 	rows       int
+	bytes      int  // of the rows
 	stalled    bool // the head is in a stall
 	// closed counts the rows of the key that are parked or have to wait, and
 	// that the store does not know of yet. Until it does, no other is taken in:
@@ -50,10 +51,11 @@ type queue struct {
 	delayed delays
 	stalls  map[ticketing.Subject]*stall
 
-	waiting int // rows that are not in flight
-	stalled int // those of them whose lane's head, or which themselves, are in a stall
-	behind  int // the others of them that wait for one of their key
-	bytes   int // of all
+	waiting     int // rows that are not in flight
+	stalled     int // those of them whose lane's head, or which themselves, are in a stall
+	behind      int // the others of them that wait for one of their key
+	behindBytes int
+	bytes       int // of all
 }
 
 func newQueue(backoff, maxBackoff time.Duration) *queue {
@@ -73,21 +75,32 @@ func (q *queue) add(it *item) {
 			q.lanes[key] = l
 			q.ready.push(it)
 		} else {
+			q.count(l, -1)
 			l.tail.next = it
-			if l.stalled {
-				q.stalled++
-			} else {
-				q.behind++
-			}
 		}
 		l.tail = it
 		l.rows++
+		l.bytes += it.size
 		it.lane = l
+		q.count(l, 1)
 	} else {
 		q.ready.push(it)
 	}
 	q.waiting++
 	q.bytes += it.size
+}
+
+// count adds a lane's rows to the counts, or takes them out: before and after
+// something about the lane changes.
+func (q *queue) count(l *lane, sign int) {
+	switch {
+	case l.head == nil:
+	case l.stalled:
+		q.stalled += sign * l.rows
+	default:
+		q.behind += sign * (l.rows - 1)
+		q.behindBytes += sign * (l.bytes - l.head.size)
+	}
 }
 
 // closed reports whether rows of the key may not be taken in.
@@ -118,6 +131,12 @@ func (q *queue) forget(key string, l *lane) {
 	if l.head == nil && l.closed == 0 {
 		delete(q.lanes, key)
 	}
+}
+
+// empty takes all rows out of a lane.
+func (q *queue) empty(l *lane) {
+	q.count(l, -1)
+	l.head, l.tail, l.rows, l.bytes = nil, nil, 0, 0
 }
 
 // stallable reports whether a row would wait in, or behind, a stall.
@@ -171,20 +190,20 @@ func (q *queue) unpop(it *item) {
 
 func (q *queue) enter(s *stall, it *item) {
 	s.items = append(s.items, it)
-	if it.lane != nil {
-		it.lane.stalled = true
-		q.stalled += it.lane.rows
-		q.behind -= it.lane.rows - 1
+	if l := it.lane; l != nil {
+		q.count(l, -1)
+		l.stalled = true
+		q.count(l, 1)
 		return
 	}
 	q.stalled++
 }
 
 func (q *queue) leave(it *item) {
-	if it.lane != nil {
-		it.lane.stalled = false
-		q.stalled -= it.lane.rows
-		q.behind += it.lane.rows - 1
+	if l := it.lane; l != nil {
+		q.count(l, -1)
+		l.stalled = false
+		q.count(l, 1)
 		return
 	}
 	q.stalled--
@@ -217,13 +236,15 @@ func (q *queue) advance(it *item) {
 	if l == nil {
 		return
 	}
+	q.count(l, -1)
 	l.rows--
+	l.bytes -= it.size
 	l.head = it.next
+	q.count(l, 1)
 	if l.head == nil {
 		q.forget(it.Message.Key, l)
 		return
 	}
-	q.behind--
 	q.ready.push(l.head)
 }
 
@@ -260,11 +281,10 @@ func (q *queue) park(it *item) (behind []*item) {
 	}
 	for b := it.next; b != nil; b = b.next {
 		q.waiting--
-		q.behind--
 		q.bytes -= b.size
 		behind = append(behind, b)
 	}
-	l.head, l.tail, l.rows = nil, nil, 0
+	q.empty(l)
 	l.closed += 1 + len(behind)
 	return behind
 }
@@ -278,8 +298,7 @@ func (q *queue) drop(keep int) (dropped []*item) {
 			s.items = s.items[:len(s.items)-1]
 			q.leave(it)
 			if l := it.lane; l != nil {
-				q.behind -= l.rows - 1
-				l.head, l.tail, l.rows = nil, nil, 0
+				q.empty(l)
 				q.forget(it.Message.Key, l)
 			}
 			for ; it != nil; it = it.next {

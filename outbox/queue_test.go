@@ -175,7 +175,9 @@ func TestTheCountsAreThoseOfTheRows(t *testing.T) {
 					t.Skip("its key is closed")
 				}
 				n++
-				q.add(newItem(fmt.Sprint(n), key, rapid.SampledFrom([]ticketing.Subject{"x:x", "y:y"}).Draw(t, "subject")))
+				it := newItem(fmt.Sprint(n), key, rapid.SampledFrom([]ticketing.Subject{"x:x", "y:y"}).Draw(t, "subject"))
+				it.size = n
+				q.add(it)
 			},
 			"pop": func(*rapid.T) {
 				if it := q.pop(now); it != nil {
@@ -198,19 +200,22 @@ func TestTheCountsAreThoseOfTheRows(t *testing.T) {
 			"drop":  func(t *rapid.T) { q.drop(rapid.IntRange(0, q.stalled).Draw(t, "keep")) },
 			"later": func(*rapid.T) { now = now.Add(10 * time.Second) },
 			"": func(t *rapid.T) {
-				behind, stalled, waiting := 0, 0, q.ready.len()+len(q.delayed)
+				behind, behindBytes, stalled, waiting := 0, 0, 0, q.ready.len()+len(q.delayed)
 				for _, l := range q.lanes {
-					rows := 0
+					rows, bytes := 0, 0
 					for it := l.head; it != nil; it = it.next {
 						rows++
+						bytes += it.size
 					}
 					switch {
-					case rows != l.rows:
-						t.Fatalf("a lane has %d rows, and counts %d", rows, l.rows)
+					case rows != l.rows || bytes != l.bytes:
+						t.Fatalf("a lane has %d rows of %d bytes, and counts %d of %d", rows, bytes, l.rows, l.bytes)
+					case l.head == nil:
 					case l.stalled:
 						stalled += rows
 					default:
-						behind += max(rows-1, 0)
+						behind += rows - 1
+						behindBytes += bytes - l.head.size
 					}
 				}
 				for _, s := range q.stalls {
@@ -222,6 +227,9 @@ func TestTheCountsAreThoseOfTheRows(t *testing.T) {
 				}
 				if waiting += behind + stalled; q.behind != behind || q.stalled != stalled || q.waiting != waiting {
 					t.Fatalf("behind %d, stalled %d, waiting %d; want %d, %d, %d", q.behind, q.stalled, q.waiting, behind, stalled, waiting)
+				}
+				if q.behindBytes != behindBytes {
+					t.Fatalf("%d bytes behind, want %d", q.behindBytes, behindBytes)
 				}
 			},
 		})

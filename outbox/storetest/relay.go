@@ -102,7 +102,9 @@ var relayTests = []test{
 			r.stop()
 		}
 	}},
-	// Protection: overShare. Without narrow the relay waits for what it has.
+	// Protection: leaveOut. Without narrow the relay waits for what it has. The
+	// others come in one transaction each, so that one read brings them: with a
+	// part of them on their way the relay would be busy.
 	{name: "ABacklogOfOneKeyHoldsUpNoOther", run: func(s *suite) {
 		b := s.broker()
 		release := b.setHold()
@@ -118,7 +120,7 @@ var relayTests = []test{
 		s.wantOrder(b, "hot", 2000, 1)
 	}},
 	// Memory is full of bytes long before it is full of rows. Protection: the bytes
-	// in load, and in overShare.
+	// in full, and in leaveOut.
 	{name: "ABacklogOfLargeEventsOfOneKeyHoldsUpNoOther", run: func(s *suite) {
 		b := s.broker()
 		release := b.setHold()
