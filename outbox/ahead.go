@@ -17,7 +17,7 @@ const (
 	// for.
 	fewGoing = 16
 	// maxRest bounds the pause after a read that looks ahead.
-	maxRest = 250 * time.Millisecond
+	maxRest = time.Second
 )
 
 // left is what a pass has left out. Later rows of these keys must not overtake
@@ -43,11 +43,18 @@ func (t *term) narrow() bool {
 	return going < min(fewGoing, t.r.o.Window)
 }
 
+// enough reports whether rows wait in memory for their turn, so that there is no
+// need to read but for others than theirs.
+func (t *term) enough() bool {
+	return t.queue.waiting-t.queue.stalled >= max(t.batch()/2, 1) || t.queue.behindBytes >= t.r.o.MaxBytes/4
+}
+
 // full says in eighths how full the memory is of rows that wait for others of
-// their key.
+// their key. Those that wait for a stalled subject have a part of it for
+// themselves.
 func (t *term) full() int {
 	o := &t.r.o
-	return max(8*t.queue.behind/o.MaxRows, 8*t.queue.behindBytes/o.MaxBytes)
+	return max(8*t.queue.behind/max(o.MaxRows-t.queue.stalled, 1), 8*t.queue.behindBytes/o.MaxBytes)
 }
 
 // leaveOut leaves a row in the table if memory is half full of rows that wait
@@ -82,7 +89,7 @@ func (t *term) hungry() bool { return len(t.pass.left.keys) > 0 && t.full() < 2 
 // pass: it is bounded, as it has to be for more than one read, and not too old.
 // What is before them is in memory, or skipped, or has not to be waited for.
 func (p *pass) canGoBack(now time.Time) bool {
-	return p.horizon != Horizon{} && now.Sub(p.began) < longestPass
+	return p.horizon != Horizon{} && now.Sub(p.began) < longestPass && len(p.skipped) < maxSkipped
 }
 
 // wentBack takes in what a read of rows that had been left out came to. Between

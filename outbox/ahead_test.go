@@ -40,12 +40,23 @@ func TestALookAheadRestsAndRowsThatWereLeftOutDoNotWaitForIt(t *testing.T) {
 		{"a quarter is left", 200, nil, DefaultMaxPoll},
 		{"less is left", 199, nil, wakePace},
 		{"less is left, in a pass", 199, func(t *term) { t.pass.reading = true }, wakePace},
+		{"less is left, and the pass is too old", 199, func(t *term) { t.pass.began = now.Add(-longestPass) }, wakePace},
+		{"the pass has skipped rows, too", 199, func(t *term) {
+			t.pass.began, t.pass.skipped = now.Add(-longestPass), map[uint64]struct{}{7: {}}
+		}, 10 * time.Millisecond},
 		{"none were left out", 0, func(t *term) { t.pass.left = nothingLeft() }, DefaultMaxPoll},
 
 		{"a pass has found nothing", 400, func(t *term) { t.pass.reading = true }, 20 * time.Millisecond},
 		{"reads are slow", 400, func(t *term) { t.pass.reading, t.pass.took = true, time.Minute }, maxRest},
+		{"memory has enough of others", 100, func(t *term) { t.pass.reading = true; t.pass.left = nothingLeft() }, 20 * time.Millisecond},
+		{"memory has enough bytes of others", 99, func(t *term) {
+			t.pass.reading, t.pass.left, t.queue.behindBytes = true, nothingLeft(), 1<<18
+		}, 20 * time.Millisecond},
+		{"memory has less", 99, func(t *term) {
+			t.pass.reading, t.pass.left, t.queue.behindBytes = true, nothingLeft(), 1<<18-1
+		}, 0},
 		{"a pass has found something", 400, func(t *term) { t.pass.reading, t.pass.found = true, 1 }, 0},
-		{"a pass has left nothing out", 400, func(t *term) { t.pass.reading = true; t.pass.left = nothingLeft() }, 0},
+		{"a pass has left nothing out", 99, func(t *term) { t.pass.reading = true; t.pass.left = nothingLeft() }, 0},
 
 		{"something is new, and memory has enough", 400, func(t *term) { t.pass.woken = true }, 40 * time.Millisecond},
 		{"something is new, and memory has not", 99, func(t *term) { t.pass.woken = true; t.pass.left = nothingLeft() }, wakePace},
@@ -102,7 +113,7 @@ func TestAPassGoesBackForRowsThatItLeftOutAndThenOnWhereItWas(t *testing.T) {
 	tm := newTerm(r, newLease(nil, Lease{}, time.Minute, now), nil)
 	read := func() Query {
 		t.Helper()
-		now = now.Add(time.Second)
+		now = now.Add(time.Hour) // whatever the clock does
 		n := len(s.queries)
 		tm.pass.began = now // however long it takes
 		if tm.fetch(t.Context(), now); tm.pass.fetching {
@@ -242,7 +253,8 @@ func TestRowsAreLeftOutWhereRowsOfTheirKeyFillTheMemory(t *testing.T) {
 		{"rows of another, with less", func(tm *term) { fill(tm, "other", 500, 1); fill(tm, "hot", 11, 1) }, false},
 		{"rows of another, with its share of bytes", func(tm *term) { fill(tm, "other", 500, 1); fill(tm, "hot", 1, 1<<14) }, true},
 		{"its own subject is stalled", func(tm *term) { fill(tm, "hot", 500, 1); stallAll(tm) }, false},
-		{"another's is", func(tm *term) { fill(tm, "other", 500, 1<<12); stallAll(tm); fill(tm, "hot", 100, 1) }, false},
+		{"another's is", func(tm *term) { fill(tm, "other", 500, 1<<12); stallAll(tm); fill(tm, "hot", 150, 1) }, false},
+		{"another's is, and half of the rest", func(tm *term) { fill(tm, "other", 500, 1); stallAll(tm); fill(tm, "hot", 151, 1) }, true},
 		{"rows without a key", func(tm *term) { fill(tm, "", 700, 1<<12); fill(tm, "hot", 100, 1) }, false},
 	} {
 		tm := ahead(now, 0)

@@ -54,7 +54,8 @@ type fetched struct {
 }
 
 const (
-	// longestPass bounds how long a row that committed late has to wait.
+	// longestPass bounds how long a row that committed late has to wait, where
+	// the pass finds something: otherwise it goes on to its end.
 	longestPass = 5 * time.Second
 	// outageAfter is how long the broker has taken nothing in an outage.
 	outageAfter = time.Second
@@ -105,7 +106,7 @@ func (t *term) outage(now time.Time) (pace time.Duration, out bool) {
 // fetchAt is when the next read is due; zero: not now.
 func (t *term) fetchAt(now time.Time) time.Time {
 	p := &t.pass
-	enough := t.queue.waiting-t.queue.stalled >= max(t.batch()/2, 1)
+	enough := t.enough()
 	if p.fetching || enough && !t.narrow() || t.room() == 0 {
 		return time.Time{}
 	}
@@ -115,10 +116,13 @@ func (t *term) fetchAt(now time.Time) time.Time {
 	case out && p.reading:
 		at = p.lastRead.Add(pace)
 	case out:
-		at = p.lastRead.Add(max(outagePace, 10*p.lastRead.Sub(p.began)))
+		at = p.lastRead.Add(max(outagePace, 10*p.spent))
 	case t.hungry():
 		at = p.lastRead.Add(wakePace)
-	case p.reading && len(p.left.keys) > 0 && p.found == 0:
+		if len(p.skipped) > 0 && !p.canGoBack(now) {
+			at = later(at, p.lastRead.Add(p.spent))
+		}
+	case p.reading && (enough || len(p.left.keys) > 0) && p.found == 0:
 		at = p.lastLook.Add(rest(p.took))
 	case p.reading:
 		at = now
@@ -131,7 +135,7 @@ func (t *term) fetchAt(now time.Time) time.Time {
 			at = busy
 		}
 		if len(p.skipped) > 0 { // half the time at most
-			at = later(at, p.lastRead.Add(p.lastRead.Sub(p.began)))
+			at = later(at, p.lastRead.Add(p.spent))
 		}
 		if enough {
 			at = later(at, p.lastRead.Add(rest(p.spent)))
