@@ -2,9 +2,11 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -76,6 +78,7 @@ type table struct {
 	Store
 	rows    []Row
 	queries []Query
+	err     error // ends the reads
 }
 
 func (s *table) Horizon(context.Context) (Horizon, error) {
@@ -85,6 +88,10 @@ func (s *table) Horizon(context.Context) (Horizon, error) {
 func (s *table) Pending(_ context.Context, q Query) iter.Seq2[Row, error] {
 	s.queries = append(s.queries, q)
 	return func(yield func(Row, error) bool) {
+		if s.err != nil {
+			yield(Row{}, s.err)
+			return
+		}
 		n := 0
 		for _, r := range s.rows {
 			if r.Seq <= q.After || r.Seq > q.Last() {
@@ -108,7 +115,7 @@ func TestAPassGoesBackForRowsThatItLeftOutAndThenOnWhereItWas(t *testing.T) {
 		}
 		s.rows = append(s.rows, Row{Seq: i + 1, Message: ticketing.Message{ID: fmt.Sprint(i), Key: key, Subject: "s:s"}})
 	}
-	r := NewRelay(s, struct{ ticketing.Sender }{}, &RelayOptions{MaxRows: 80})
+	r := NewRelay(s, struct{ ticketing.Sender }{}, &RelayOptions{MaxRows: 80, Logger: slog.New(slog.DiscardHandler)})
 	now := time.Now()
 	tm := newTerm(r, newLease(nil, Lease{}, time.Minute, now), nil)
 	read := func() Query {
@@ -150,6 +157,9 @@ func TestAPassGoesBackForRowsThatItLeftOutAndThenOnWhereItWas(t *testing.T) {
 	at = tm.pass.after
 	handled(full - 10)
 	first := s.rows[10].Seq // which is not in memory
+	s.err = errors.New("no rows today")
+	read() // it fails, and changes nothing
+	s.err = nil
 	if q := read(); q.After != first-1 || rows() <= 20 {
 		t.Errorf("with 10 rows left it reads behind %d, want %d; then it has %d", q.After, first-1, rows())
 	}
