@@ -1,6 +1,7 @@
 package natswrap
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -56,6 +59,24 @@ func TestWaitingIsForBrokersThatMayComeAndNotForWhatIsWrong(t *testing.T) {
 			t.Errorf("%v is waited for: %v, want %v", test.err, got, test.wait)
 		}
 	}
+}
+
+// What keeps the broker away may change, and nobody reads the level Debug.
+func TestWaitingForTheBrokerIsSaidOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log testlog.Buffer
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+		defer cancel()
+		_, err := dialLate(ctx, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(context.Context, Config) (backend, error) {
+			return nil, nats.ErrNoServers
+		})
+		if !errors.Is(err, nats.ErrNoServers) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error = %v", err)
+		}
+		if n := strings.Count(log.String(), "waiting for the broker"); n != 3 {
+			t.Errorf("said %d times in 150 s, want 3:\n%s", n, log.String())
+		}
+	})
 }
 
 // NATS answers before its JetStream does.
